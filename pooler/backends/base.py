@@ -1,0 +1,222 @@
+"""The contract between the pool's hands and a backend, whatever it is made of.
+
+An adapter knows one kind of old system: how to log in to it, ask it, stop it and tell its errors apart. It decides
+nothing about pooling: it keeps no list of connections, starts nothing by itself, retries nothing. `README.md` beside
+this file is the recipe for a new one. (Compare the Java Connector Architecture's ManagedConnectionFactory.)
+
+The rules that every adapter keeps, and the contract suite checks:
+
+- `open` either returns a usable connection or raises, and then it has left nothing behind: no process, no session.
+- Any awaiting method may be cancelled at any await. After a cancelled `execute` the hands call `cancel`, then `reset`
+  or `close`; nothing else happens on the connection in between.
+- Never two calls at once on one connection beyond its `streams`.
+- `close` returns only when the death of the connection is certain, or says that it could not find out.
+- Messages in a `Failure` are the backend's own words without connection strings or secrets.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel
+
+
+class FailureKind(StrEnum):
+    """What an exception, an error reply or a screen meant."""
+
+    LIMIT = "LIMIT"
+    """The backend takes no further connection now. No failed request, and no sign of illness."""
+    AUTH = "AUTH"
+    """The backend does not accept our credentials."""
+    DEAD = "DEAD"
+    """The connection is gone, or nothing it says can be trusted."""
+    SESSION_LOST = "SESSION_LOST"
+    """The connection is sound but its login has ended."""
+    CANCELLED = "CANCELLED"
+    """The backend stopped the work because it was asked to."""
+    TIMEOUT = "TIMEOUT"
+    """The backend stopped the work by a bound of its own."""
+    BUSY_RETRY = "BUSY_RETRY"
+    """A lock or a conflict: nothing happened, and a repetition may succeed."""
+    USER_ERROR = "USER_ERROR"
+    """The request was wrong; the connection is sound."""
+    TOO_LARGE = "TOO_LARGE"
+    """One row or one value exceeds what a page may hold; the connection is sound."""
+    BUG = "BUG"
+    """Nobody foresaw this."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolError:
+    """An error that a worker wants the MCP client to see as JSON-RPC: `code`, and `data` as JSON or None."""
+
+    code: int
+    data: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A classified failure. `message`: plain text for the caller, at most a few hundred characters."""
+
+    kind: FailureKind
+    message: str
+    protocol: ProtocolError | None = None
+
+
+class BackendError(Exception):
+    """A failure that the adapter itself noticed and has already classified."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Verdict(Enum):
+    """Whether a connection may serve again."""
+
+    CLEAN = "clean"
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What the hands must know of an adapter; read once, when the backend is built."""
+
+    io: Literal["async", "thread", "process"]
+    affinity: Literal["none", "thread", "process"]
+    cancel: Literal["native", "side_channel", "kill"]
+    reset: Literal["full", "partial", "none"]
+    tx: Literal["none", "local"]
+    fate: Literal["shared", "own"]
+    """Whether one connection's death says something about the others: a server's connections share its fate,
+    worker processes each have their own."""
+    identity: Literal["fixed", "rebind", "per_login"] = "fixed"
+    streams: int = 1
+    """The most requests at once on one connection; a connection may allow fewer (`Connection.streams`)."""
+
+    @property
+    def reserve(self) -> int:
+        """Slots inside the cap that are kept for side-channel work."""
+        return 1 if self.cancel == "side_channel" else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """Who owns a connection, written where the backend can show it: `penstock/POOLER/BACKEND/SLOT`."""
+
+    pooler: str
+    backend: str
+    slot: int
+
+    def __str__(self) -> str:
+        return f"penstock/{self.pooler}/{self.backend}/{self.slot}"
+
+
+@dataclass(slots=True)
+class Connection:
+    """One started legacy client. Adapters subclass it; the hands read these three fields and nothing else."""
+
+    tag: Tag
+    streams: int = 1
+    dirty: bool = False
+    """Set by the adapter as soon as the next user could notice this one; `reset` clears it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation as configured, before an adapter has prepared it."""
+
+    name: str
+    effect: Literal["read", "write"]
+    arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """JSON Schema by argument name."""
+    statement: str | None = None
+    method: str | None = None
+    returns: Mapping[str, Any] | Literal["table", "content", "value"] = "value"
+    """What comes back: a table, MCP content, any value, or a value that fits a JSON Schema."""
+    page_rows: int = 200
+    page_bytes: int = 1_048_576
+
+
+class Settings(BaseModel, frozen=True, extra="forbid"):
+    """What a backend's own part of the configuration has in common: nothing but how to be checked."""
+
+    @classmethod
+    def check(cls, operation: Operation) -> list[str]:
+        """The reasons why this kind cannot serve an operation, as sentences; empty when it can. Starts nothing."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, for adapters that can tell the backend."""
+
+    tenant: str
+    principal: str
+    request_id: str
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One invocation for one connection."""
+
+    prepared: Any
+    """What the adapter's own `prepare` returned for the operation."""
+    arguments: Mapping[str, Any]
+    """Decoded JSON, checked against the schema, defaults filled in."""
+    caller: Caller
+    timeout_seconds: float
+    """How long the hands will wait before they cancel; also the bound for an adapter's own blocking reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the backend answered: `body` is a JSON object in UTF-8, `content` marks MCP's own form."""
+
+    body: bytes
+    content: bool = False
+
+
+ConnectionT = TypeVar("ConnectionT", bound=Connection)
+PreparedT = TypeVar("PreparedT")
+
+
+class Adapter(ABC, Generic[ConnectionT, PreparedT]):
+    """One backend's adapter. Built once, without any input or output; it may be asked for many connections."""
+
+    traits: Traits
+
+    @abstractmethod
+    def prepare(self, operation: Operation) -> PreparedT:
+        """Compiles an operation once. Raises ValueError with a sentence when it cannot be served."""
+
+    @abstractmethod
+    async def open(self, tag: Tag) -> ConnectionT:
+        """Starts a client and logs it in. May take minutes; the hands bound it by cancelling it."""
+
+    @abstractmethod
+    async def validate(self, connection: ConnectionT) -> None:
+        """Asks the backend for the smallest answer. Raises when the connection cannot serve."""
+
+    @abstractmethod
+    async def execute(self, connection: ConnectionT, work: Work) -> Answer:
+        """Runs one operation and answers with its first page. Raises anything that `classify` understands."""
+
+    @abstractmethod
+    async def cancel(self, connection: ConnectionT) -> Verdict:
+        """Stops what an interrupted `execute` left running. CLEAN only when nothing of it can reach the next user."""
+
+    @abstractmethod
+    async def reset(self, connection: ConnectionT) -> Verdict:
+        """Removes what the last user left: variables, locks, temporary objects, an open transaction."""
+
+    @abstractmethod
+    async def close(self, connection: ConnectionT, force: bool) -> bool:
+        """Ends the connection, politely or by force. True: its death is certain. False: nobody could find out."""
+
+    @abstractmethod
+    def classify(self, error: BaseException) -> Failure:
+        """Says what an exception from `open`, `validate` or `execute` means."""
