@@ -1,0 +1,1 @@
+"""Everything that proves Penstock; `README.md` says which folder holds what."""

@@ -1,0 +1,11 @@
+"""What every test shares: the event loop that the programs themselves run on. Nothing else belongs here."""
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """asyncio on uvloop, as in production."""
+    return "asyncio", {"use_uvloop": True}
