@@ -1,0 +1,219 @@
+"""What no single key can say of itself: whether the parts of a configuration fit together. Starts nothing."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jsonschema_rs
+
+from pooler.config.document import Document
+from pooler.config.faults import KeyPath, listed, nearest
+from pooler.config.model import BackendConfig
+from pooler.config.operations import OperationConfig, PromptConfig
+
+Backends = Mapping[str, BackendConfig | None]
+Operations = Mapping[str, OperationConfig | None]
+"""By name; None where a part is already known to be faulty: it exists, and says no more."""
+
+TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+"""What MCP takes as a tool's name."""
+BACKEND_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Stands in connection tags and in names of health services, between slashes."""
+ARGUMENT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""What the models' own interfaces take as a property's name."""
+
+_EXPRESSION = re.compile(r"\{[+#./;?&]?([^{}]*)\}")
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:.+")
+_TEXT_PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def check_backend(name: str, backend: BackendConfig, document: Document) -> None:
+    """The name, and a pool that agrees with itself."""
+    path: KeyPath = ("backends", name)
+    _check_name(name, BACKEND_NAME, "letters, digits, `_` and `-`, at most 64", path, document)
+    if backend.pool.warm > backend.pool.cap:
+        document.fault(
+            (*path, "pool", "warm"), f"must be at most the cap, which is {backend.pool.cap}; lower it or raise the cap"
+        )
+
+
+def check_operation(
+    name: str, operation: OperationConfig, backends: Backends, operations: Operations, document: Document
+) -> None:
+    """Everything between an operation and what it refers to."""
+    path: KeyPath = ("operations", name)
+    _check_name(name, TOOL_NAME, "letters, digits, `_`, `-` and `.`, at most 128", path, document)
+    if (operation.statement is None) == (operation.method is None):
+        document.fault(path, "needs either a `statement` or a `method`; give exactly one of them", at_key=True)
+    elif not _check_arguments(operation, operations, path, document):
+        _check_returns(operation, path, document)
+        _check_kind(name, operation, backends, document)
+    if operation.backend not in backends:
+        document.fault((*path, "backend"), f"no backend is called that; {nearest(operation.backend, backends)}")
+    _check_resource(operation, path, document)
+
+
+def check_prompt(name: str, prompt: PromptConfig, operations: Operations, document: Document) -> None:
+    """Everything between a prompt and its text, or its operation."""
+    path: KeyPath = ("prompts", name)
+    _check_name(name, TOOL_NAME, "letters, digits, `_`, `-` and `.`, at most 128", path, document)
+    if (prompt.text is None) == (prompt.operation is None):
+        document.fault(path, "needs either a `text` or an `operation`; give exactly one of them", at_key=True)
+    elif prompt.text is not None:
+        _check_text(prompt.text, prompt, path, document)
+    elif prompt.operation is not None and _known(prompt.operation, operations, (*path, "operation"), document):
+        _check_prompt_operation(prompt, operations[prompt.operation], path, document)
+    for argument, settings in prompt.arguments.items():
+        if settings.complete is not None:
+            _check_completion(settings.complete, operations, (*path, "arguments", argument, "complete"), document)
+
+
+def check_resources(operations: Operations, document: Document) -> None:
+    """No two operations may answer for one URI."""
+    seen: dict[str, str] = {}
+    for name, operation in operations.items():
+        if operation is None or operation.resource is None:
+            continue
+        if (first := seen.setdefault(operation.resource, name)) != name:
+            document.fault(
+                ("operations", name, "resource"), f"is the resource of {first!r} already; change one of them"
+            )
+
+
+def _check_name(name: str, pattern: re.Pattern[str], words: str, path: KeyPath, document: Document) -> None:
+    if not pattern.fullmatch(name):
+        document.fault(path, f"is no usable name; use {words} characters", at_key=True)
+
+
+def _check_arguments(operation: OperationConfig, operations: Operations, path: KeyPath, document: Document) -> bool:
+    """Whether anything is wrong with the arguments."""
+    before = len(document.faults)
+    for name, schema in operation.arguments.items():
+        here = (*path, "arguments", name)
+        _check_name(name, ARGUMENT_NAME, "letters, digits, `_`, `-` and `.`, at most 64", here, document)
+        if "complete" in schema:
+            _check_completion(schema["complete"], operations, (*here, "complete"), document)
+    for name, schema in operation.properties().items():
+        here = (*path, "arguments", name)
+        if _sound_schema(schema, here, document) and "default" in schema:
+            _check_default(schema, (*here, "default"), document)
+    return len(document.faults) > before
+
+
+def _check_completion(name: Any, operations: Operations, path: KeyPath, document: Document) -> None:
+    if not isinstance(name, str):
+        document.fault(path, "must be the name of an operation")
+    elif _known(name, operations, path, document):
+        completing = operations[name]
+        if completing is not None and completing.effect != "read":
+            document.fault(path, f"{name!r} writes, and completing happens at every keystroke; name one that reads")
+
+
+def _check_default(schema: dict[str, Any], path: KeyPath, document: Document) -> None:
+    validator = jsonschema_rs.Draft202012Validator(schema, retriever=_refuse)
+    if not validator.is_valid(schema["default"]):
+        document.fault(path, "does not fit the argument's own schema; correct one of them")
+
+
+def _check_returns(operation: OperationConfig, path: KeyPath, document: Document) -> None:
+    if operation.returns is None:
+        return
+    here = (*path, "returns")
+    if operation.statement is not None:
+        document.fault(here, "is for methods: a statement answers with a table or with a count; leave it out")
+        return
+    schema = operation.returns
+    if isinstance(schema, dict) and _sound_schema(schema, here, document) and not isinstance(schema.get("type"), str):
+        document.fault(here, "must say its `type`, as one word: only objects are answered as they are")
+
+
+def _check_kind(name: str, operation: OperationConfig, backends: Backends, document: Document) -> None:
+    backend = backends.get(operation.backend)
+    if backend is None:
+        return
+    key = "method" if operation.statement is None else "statement"
+    for reason in backend.settings.check(operation.to_operation(name)):
+        document.fault(("operations", name, key), reason)
+
+
+def _check_resource(operation: OperationConfig, path: KeyPath, document: Document) -> None:
+    if operation.resource is None:
+        if operation.mime_type is not None:
+            document.fault((*path, "mime_type"), "is for resources; add `resource` or leave it out")
+        return
+    here = (*path, "resource")
+    if not _URI.fullmatch(operation.resource):
+        document.fault(here, "must be a URI or a URI template with a scheme, for example orders://{customer}")
+    if operation.effect != "read":
+        document.fault(here, "reading a resource may change nothing; only operations with `effect: read` can be one")
+    variables = template_variables(operation.resource)
+    for variable in variables:
+        if variable not in operation.arguments:
+            document.fault(here, f"the variable {variable!r} is no argument; {nearest(variable, operation.arguments)}")
+    if missing := [argument for argument in operation.required() if argument not in variables]:
+        document.fault(here, f"has no place for {listed(missing)}; add it to the URI, or give the argument a default")
+
+
+def _check_text(text: str, prompt: PromptConfig, path: KeyPath, document: Document) -> None:
+    places = _TEXT_PLACE.findall(text)
+    for place in dict.fromkeys(places):
+        if place not in prompt.arguments:
+            document.fault((*path, "text"), f"the place {{{place}}} is no argument; {nearest(place, prompt.arguments)}")
+    for argument in prompt.arguments:
+        if argument not in places:
+            document.fault(
+                (*path, "arguments", argument), f"has no place in the text; add {{{argument}}} or leave it out"
+            )
+
+
+def _check_prompt_operation(
+    prompt: PromptConfig, operation: OperationConfig | None, path: KeyPath, document: Document
+) -> None:
+    if operation is None:
+        return
+    for argument in prompt.arguments:
+        if argument not in operation.arguments:
+            document.fault(
+                (*path, "arguments", argument),
+                f"the operation {prompt.operation!r} takes no such argument; {nearest(argument, operation.arguments)}",
+                at_key=True,
+            )
+    if prompt.arguments and (missing := [name for name in operation.required() if name not in prompt.arguments]):
+        document.fault((*path, "arguments"), f"the operation {prompt.operation!r} also needs {listed(missing)}")
+    for argument, schema in operation.properties().items():
+        if schema.get("type", "string") != "string":
+            document.fault(
+                (*path, "operation"), f"a prompt's arguments are texts, but {argument!r} of the operation is none"
+            )
+
+
+def _known(name: str, operations: Operations, path: KeyPath, document: Document) -> bool:
+    if name in operations:
+        return True
+    document.fault(path, f"no operation is called {name!r}; {nearest(name, operations)}")
+    return False
+
+
+def _sound_schema(schema: dict[str, Any], path: KeyPath, document: Document) -> bool:
+    """Whether this is a JSON Schema; notes the first thing that is wrong with it."""
+    try:
+        jsonschema_rs.Draft202012Validator(schema, retriever=_refuse)
+    except jsonschema_rs.ValidationError as error:
+        inside = tuple(error.instance_path)
+        document.fault(path + inside, f"is no sound JSON Schema (2020-12): {error.message}")
+        return False
+    except (jsonschema_rs.ReferencingError, ValueError) as error:
+        document.fault(path, f"has a reference that leads nowhere: {error}; references may point into the schema only")
+        return False
+    return True
+
+
+def _refuse(uri: str) -> Any:
+    """A schema is what stands in the file: nothing is fetched because of it."""
+    raise ValueError(f"{uri} would have to be fetched")
+
+
+def template_variables(template: str) -> list[str]:
+    """The variables of an RFC 6570 template, in order, without their modifiers."""
+    names = (name for inside in _EXPRESSION.findall(template) for name in inside.split(","))
+    return [re.sub(r"(\*|:[0-9]+)$", "", name.strip()) for name in names]

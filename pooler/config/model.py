@@ -1,0 +1,107 @@
+"""The configuration's shape: frozen models, which say of each key what it is, its bounds and its default.
+
+Two equal models mean that nothing changed, which is what a reload asks. Nothing is read or started here.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from pooler.backends.base import Settings
+from pooler.config.operations import OperationConfig, PromptConfig
+
+_HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})")
+
+
+def _number(value: Any) -> Any:
+    """Refuses true and false, which are numbers to Python and to nobody who writes YAML."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004  # pydantic reports ValueError alone
+    return value
+
+
+def _tcp(address: str) -> str:
+    match = _HOST_PORT.fullmatch(address)
+    if match is None or int(match[2]) > 65535:
+        raise ValueError("must be HOST:PORT, for example 127.0.0.1:7433")
+    return address
+
+
+def _tcp_or_unix(address: str) -> str:
+    return address if re.fullmatch(r"unix:.+", address) else _tcp(address)
+
+
+Count = Annotated[int, BeforeValidator(_number), Field(le=1_000_000)]
+Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, le=2_592_000, allow_inf_nan=False)]
+Bytes = Annotated[int, BeforeValidator(_number), Field(ge=1024, le=1 << 30)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class PoolerSettings(_Part):
+    """What holds for the whole pooler."""
+
+    listen: Annotated[str, AfterValidator(_tcp_or_unix)] = Field(
+        "127.0.0.1:7433", description="Where gRPC is served: HOST:PORT, or unix:PATH."
+    )
+    http: Annotated[str, AfterValidator(_tcp)] = Field(
+        "127.0.0.1:7434", description="Where the console, the metrics and the health pages are served."
+    )
+    state_dir: Path = Field(
+        Path(".penstock"), description="The folder of the slot files, relative to where the pooler is started."
+    )
+    calls_max: Count = Field(10_000, ge=1, description="The most calls at once; one more is refused.")
+    request_bytes_max: Bytes = Field(4 << 20, description="The largest request.")
+    drain_grace_seconds: Seconds = Field(30.0, description="How long running calls may go on after SIGTERM.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "console"
+
+
+class Pool(_Part):
+    """How many connections a backend may ever see, and how they are kept."""
+
+    cap: Count = Field(ge=1, description="The most connections the backend may ever see, dying ones included.")
+    warm: Count = Field(0, ge=0, description="How many connections are kept open without any demand.")
+    parallel_starts: Count = Field(2, ge=1, description="How many connections may be starting at once.")
+    start_timeout_seconds: Seconds = Field(60.0, description="How long a start may take.")
+    queue_max: Count = Field(1000, ge=0, description="How many calls may wait; one more is refused at once.")
+    queue_timeout_seconds: Seconds = Field(
+        default_factory=lambda known: known["start_timeout_seconds"] + 10,
+        description="How long a call may wait before the backend's work begins; the start time-out + 10 if left out.",
+    )
+    idle_seconds: Seconds = Field(600.0, description="How long an unused connection stays open.")
+    lifetime_seconds: Seconds = Field(3600.0, description="How old a connection may grow.")
+    validate_after_seconds: Seconds = Field(30.0, description="After how long idle a connection is asked for a sign.")
+    validate_timeout_seconds: Seconds = Field(5.0, description="How long that sign may take.")
+    cancel_timeout_seconds: Seconds = Field(10.0, description="How long stopping a call's work may take.")
+    close_timeout_seconds: Seconds = Field(10.0, description="How long closing a connection may take.")
+    reap_seconds: Seconds = Field(
+        60.0, description="How long a slot stays taken after a close that the backend could not confirm."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BackendConfig:
+    """One old system: its kind, the kind's own settings, and its pool."""
+
+    kind: str
+    settings: Settings
+    pool: Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One sound configuration. `frontend` is as it stands in the file: only the frontend itself fills it in."""
+
+    file: Path
+    pooler: PoolerSettings
+    backends: Mapping[str, BackendConfig]
+    operations: Mapping[str, OperationConfig]
+    prompts: Mapping[str, PromptConfig]
+    frontend: Mapping[str, Any] = field(default_factory=dict, repr=False)

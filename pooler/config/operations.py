@@ -1,0 +1,129 @@
+"""Operations and prompts as configured, and the JSON Schemas that clients see of them. Checks one of them at a time."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from pooler.backends.base import Operation
+
+TABLE_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "columns": {"type": "array", "items": {"type": "string"}},
+        "rows": {"type": "array", "items": {"type": "array"}},
+        "row_count": {"type": "integer", "minimum": 0},
+        "truncated": {"type": "boolean", "description": "Present and true when there was more."},
+    },
+    "required": ["columns", "rows", "row_count"],
+}
+"""What every statement that reads answers with."""
+
+
+def _returns(value: Any) -> Any:
+    if value == "content" or isinstance(value, dict):
+        return value
+    raise ValueError("must be `content` or a JSON Schema mapping")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OperationConfig(_Part):
+    """Something a backend can do: a tool for MCP clients, and a resource when it says so."""
+
+    backend: str = Field(description="The backend that does it.")
+    title: str = Field("", description="Its name for people.")
+    description: str = Field("", description="What a model or a person should know before calling it.")
+    statement: str | None = Field(None, description="One SQL statement; `:name` is bound to that argument.")
+    method: str | None = Field(None, min_length=1, description="The method of a worker process.")
+    arguments: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="JSON Schema by argument; all required unless they have a default. "
+        "`complete: OPERATION` names the operation that completes the value.",
+    )
+    effect: Literal["read", "write"] = Field(description="Whether it may change anything.")
+    idempotent: bool = Field(False, description="Whether a repeated write changes nothing more.")
+    timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        30.0, description="The bound on the backend's work; waiting and starting have their own."
+    )
+    page_rows: Annotated[int, Field(ge=1, le=100_000)] = Field(200, description="The most rows of an answer.")
+    page_bytes: Annotated[int, Field(ge=1024, le=64 << 20)] = Field(1 << 20, description="The largest answer.")
+    returns: Annotated[Any, BeforeValidator(_returns)] = Field(
+        None,
+        description="What a method answers: any value (left out), MCP `content`, or values that fit a JSON Schema.",
+        json_schema_extra={"anyOf": [{"const": "content"}, {"type": "object"}]},
+    )
+    resource: str | None = Field(None, description="A URI, or a URI template whose variables are arguments.")
+    mime_type: str | None = Field(None, description="The media type of the resource.")
+    tool: bool = Field(True, description="Whether clients see it as a tool.")
+
+    def completions(self) -> dict[str, str]:
+        """By argument: the operation that completes it."""
+        return {name: schema["complete"] for name, schema in self.arguments.items() if "complete" in schema}
+
+    def properties(self) -> dict[str, dict[str, Any]]:
+        """JSON Schema by argument, without our own key."""
+        return {
+            name: {key: value for key, value in schema.items() if key != "complete"}
+            for name, schema in self.arguments.items()
+        }
+
+    def required(self) -> list[str]:
+        """The arguments that have no default."""
+        return [name for name, schema in self.arguments.items() if "default" not in schema]
+
+    def input_schema(self) -> dict[str, Any]:
+        """The JSON Schema (2020-12) of the arguments as a whole."""
+        return {
+            "type": "object",
+            "properties": self.properties(),
+            "required": self.required(),
+            "additionalProperties": False,
+        }
+
+    def output_schema(self) -> dict[str, Any] | None:
+        """The JSON Schema of a result, where one is promised: tables, and methods that have `returns: SCHEMA`."""
+        if self.statement is not None:
+            return TABLE_SCHEMA if self.effect == "read" else None
+        if not isinstance(self.returns, dict):
+            return None
+        return self.returns if self.returns.get("type") == "object" else _wrapped(self.returns)
+
+    def to_operation(self, name: str) -> Operation:
+        """The same for an adapter to prepare."""
+        return Operation(
+            name=name,
+            effect=self.effect,
+            arguments=self.properties(),
+            statement=self.statement,
+            method=self.method,
+            returns="table" if self.statement is not None else self.returns or "value",
+            page_rows=self.page_rows,
+            page_bytes=self.page_bytes,
+        )
+
+
+class PromptArgumentConfig(_Part):
+    """A place in a prompt's text, or an argument of the operation that makes its messages."""
+
+    description: str = ""
+    required: bool = True
+    complete: str | None = Field(None, description="The operation that completes the value.")
+
+
+class PromptConfig(_Part):
+    """A prompt: a text with `{argument}` places, or the name of an operation that makes the messages."""
+
+    title: str = ""
+    description: str = ""
+    text: str | None = Field(None, description="One message of the user, in which `{argument}` is replaced.")
+    operation: str | None = Field(None, description="The operation that makes the messages.")
+    arguments: dict[str, PromptArgumentConfig] = Field(default_factory=dict)
+
+
+def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of `{"result": value}`; definitions stay at the root, where references look for them."""
+    inner = {key: value for key, value in schema.items() if key not in ("$defs", "$schema")}
+    outer = {"type": "object", "properties": {"result": inner}, "required": ["result"]}
+    return outer | {key: schema[key] for key in ("$defs", "$schema") if key in schema}
