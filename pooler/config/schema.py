@@ -1,0 +1,76 @@
+"""The JSON Schema of the whole file, for editors: completion and checks while somebody writes a configuration."""
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from pooler.backends import registry
+from pooler.config.model import Pool, PoolerSettings
+from pooler.config.operations import OperationConfig, PromptConfig
+
+_REFERENCE = {"type": "string", "pattern": r"\$\{"}
+
+
+def file_schema(frontend: dict[str, Any] | None) -> dict[str, Any]:
+    """The schema (2020-12). `frontend`: the frontend's own schema of its section, when it is installed."""
+    kinds = {kind: registry.settings_of(kind) for kind in registry.KINDS}
+    models: list[type[BaseModel]] = [Pool, PoolerSettings, OperationConfig, PromptConfig, *kinds.values()]
+    names, shared = models_json_schema([(model, "validation") for model in models], title="Penstock")
+    definitions: dict[str, Any] = shared["$defs"]
+
+    def reference(model: type[BaseModel]) -> dict[str, Any]:
+        return dict(names[(model, "validation")])
+
+    for kind, model in kinds.items():
+        own = definitions[reference(model)["$ref"].rpartition("/")[2]]
+        definitions[f"backend {kind}"] = _backend(kind, own, reference(Pool))
+    section, inner = _frontend(frontend)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Penstock's configuration",
+        "type": "object",
+        "properties": {
+            "pooler": reference(PoolerSettings),
+            "frontend": section,
+            "backends": {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": {"oneOf": [{"$ref": f"#/$defs/backend {kind}"} for kind in kinds]},
+            },
+            "operations": {"type": "object", "additionalProperties": reference(OperationConfig)},
+            "prompts": {"type": "object", "additionalProperties": reference(PromptConfig)},
+        },
+        "additionalProperties": False,
+        "$defs": {name: _with_references(part) for name, part in definitions.items()} | inner,
+    }
+
+
+def _backend(kind: str, own: dict[str, Any], pool: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"kind": {"const": kind}, "pool": pool, **own.get("properties", {})},
+        "required": ["kind", "pool", *own.get("required", [])],
+        "additionalProperties": False,
+    }
+
+
+def _frontend(schema: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The section, and the definitions that it refers to."""
+    if schema is None:
+        return {"type": "object", "description": "Not described: the frontend is not installed here."}, {}
+    inner = schema.get("$defs", {})
+    section = {key: value for key, value in schema.items() if key not in ("$defs", "$schema")}
+    return _with_references(section), {name: _with_references(part) for name, part in inner.items()}
+
+
+def _with_references(schema: Any) -> Any:
+    """The same schema, where a number, a choice or true and false may also be a reference to be filled in."""
+    if isinstance(schema, list):
+        return [_with_references(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") in ("integer", "number", "boolean") or "enum" in schema:
+        outer = {key: schema[key] for key in ("title", "description", "default") if key in schema}
+        return outer | {"anyOf": [{key: value for key, value in schema.items() if key not in outer}, _REFERENCE]}
+    return {key: value if key in ("default", "const") else _with_references(value) for key, value in schema.items()}
