@@ -1,0 +1,95 @@
+"""Slots and waiters: the two things that a pool's rules speak of, as plain state.
+
+A slot is one unit of the cap and the connection in it, from before its start until its death is confirmed. A waiter is
+a call that asks for a place; once it was offered one, its grant's state stands beside it.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pooler.core.states import (
+    ConnectionEvent,
+    ConnectionState,
+    GrantEvent,
+    GrantState,
+    next_connection_state,
+    next_grant_state,
+)
+
+
+class Priority(Enum):
+    """Which calls go first when several wait."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One unit of the cap, held from before a start until the connection's death is confirmed. Times in seconds."""
+
+    number: int
+    generation: int
+    started_at: float
+    state: ConnectionState = ConnectionState.STARTING
+    streams: int = 1
+    opened_at: float = 0.0
+    expires_at: float = float("inf")
+    idle_since: float = 0.0
+    reset_at: float = 0.0
+    """When its last reset began; 0 when nobody has reset it since its last user."""
+    uses: int = 0
+    doomed: bool = False
+    """Whether it must not serve again, whatever its present user does."""
+    soiled: bool = False
+    """Whether one of the users who share it has left something behind."""
+    grants: "set[Waiter]" = field(default_factory=set)
+
+    def happen(self, event: ConnectionEvent) -> None:
+        """Moves to the state that the table gives."""
+        self.state = next_connection_state(self.number, self.state, event)
+
+    def __repr__(self) -> str:
+        return f"<slot {self.number} {self.state.name} g{self.generation} uses={self.uses} grants={len(self.grants)}>"
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """A call that asks for a place, and its grant once it has one. Times in seconds on the pool's clock."""
+
+    asked_at: float
+    give_up_at: float
+    """When waiting must end: the caller's deadline or the queue's own bound, whichever comes first."""
+    tenant: str = "default"
+    priority: Priority = Priority.INTERACTIVE
+    grant: GrantState | None = None
+    slot: Slot | None = None
+    granted_at: float = 0.0
+    start_seconds: float = 0.0
+    """The part of its wait in which the connection that serves it was starting."""
+    reset_seconds: float = 0.0
+    """The part of its wait in which that connection was being reset."""
+
+    @property
+    def queue_seconds(self) -> float:
+        """The rest of its wait: for a place. Only after the offer."""
+        return max(0.0, self.granted_at - self.asked_at - self.start_seconds - self.reset_seconds)
+
+    def offered(self, slot: Slot, now: float) -> None:
+        """Takes note of the place that it is offered, and of what its wait consisted of."""
+        self.grant, self.slot, self.granted_at = GrantState.OFFERED, slot, now
+        if slot.uses == 0:
+            self.start_seconds = max(0.0, slot.opened_at - max(self.asked_at, slot.started_at))
+        if slot.reset_at and slot.idle_since > self.asked_at:
+            self.reset_seconds = slot.idle_since - max(self.asked_at, slot.reset_at)
+        slot.reset_at = 0.0
+
+    def happen(self, event: GrantEvent) -> None:
+        """Moves its grant to the state that the table gives."""
+        assert self.grant is not None
+        assert self.slot is not None
+        self.grant = next_grant_state(self.slot.number, self.grant, event)
+
+    def __repr__(self) -> str:
+        place = f" on {self.slot!r}" if self.slot else ""
+        return f"<waiter {self.tenant} {self.grant.name if self.grant else 'QUEUED'}{place}>"

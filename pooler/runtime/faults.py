@@ -1,0 +1,75 @@
+"""What a caller is told when a call fails: one sentence each, and the facts that a program can act on."""
+
+from pooler.backends.base import Failure, FailureKind
+from pooler.core.actions import Refuse
+from pooler.errors import Fault, Reason
+
+LOST = frozenset({FailureKind.DEAD, FailureKind.SESSION_LOST})
+
+
+def refused(backend: str, refusal: Refuse, waited_seconds: float) -> Fault:
+    """A call that got no connection; no work was started for it."""
+    metadata = {"backend": backend}
+    if refusal.retry_after_seconds is not None:
+        metadata["retry_after_ms"] = str(max(1, round(refusal.retry_after_seconds * 1000)))
+    return Fault(refusal.reason, _refusal_sentence(backend, refusal, waited_seconds), metadata)
+
+
+def _refusal_sentence(backend: str, refusal: Refuse, waited: float) -> str:
+    words = f" The backend said: {refusal.words}" if refusal.words else ""
+    match refusal.reason:
+        case Reason.QUEUE_FULL:
+            retry = refusal.retry_after_seconds or 0.0
+            return f"The queue of backend {backend} is full. Try again in {retry:.1f} s."
+        case Reason.QUEUE_TIMEOUT:
+            return f"Waited {waited:.1f} s for a connection to backend {backend}; none became free in time.{words}"
+        case Reason.START_TIMEOUT:
+            return f"Waited {waited:.1f} s for a client of backend {backend} to start; it was not ready in time.{words}"
+        case Reason.START_FAILED:
+            return f"Backend {backend} cannot be reached: no client could be started.{words}"
+        case _:
+            return f"Backend {backend} is being shut down and takes no new calls."
+
+
+def slow(backend: str, operation: str, seconds: float, read: bool) -> Fault:
+    """The work outlived its bound, and has been cancelled."""
+    unknown = "" if read else " It may have taken effect nevertheless: check before you repeat it."
+    sentence = f"Operation {operation} on backend {backend} took longer than {seconds:g} s and was cancelled.{unknown}"
+    return Fault(Reason.WORK_TIMEOUT, sentence, {"backend": backend})
+
+
+def failed(backend: str, operation: str, failure: Failure, read: bool) -> Fault:
+    """The backend answered with a failure, or could no longer answer."""
+    metadata = {"backend": backend}
+    if failure.protocol is not None:
+        metadata["mcp_code"] = str(failure.protocol.code)
+        if failure.protocol.data is not None:
+            metadata["mcp_data"] = failure.protocol.data.decode()
+        return Fault(Reason.PROTOCOL, failure.message, metadata)
+    if failure.kind in LOST and not read:
+        sentence = (
+            f"The connection to backend {backend} broke during {operation}: {failure.message}. "
+            "Whether it took effect is unknown: check before you repeat it."
+        )
+        return Fault(Reason.OUTCOME_UNKNOWN, sentence, metadata)
+    reason, sentence = _failure_sentence(backend, operation, failure)
+    return Fault(reason, sentence, metadata)
+
+
+def _failure_sentence(backend: str, operation: str, failure: Failure) -> tuple[Reason, str]:
+    said = failure.message
+    match failure.kind:
+        case FailureKind.USER_ERROR:
+            return Reason.REFUSED, f"Backend {backend} refused {operation}: {said}"
+        case FailureKind.BUSY_RETRY:
+            return Reason.BUSY, f"Backend {backend} was busy, nothing happened; try {operation} again: {said}"
+        case FailureKind.TOO_LARGE:
+            return Reason.RESULT_TOO_LARGE, f"The answer of {operation} on backend {backend} is too large: {said}"
+        case FailureKind.TIMEOUT | FailureKind.CANCELLED:
+            return Reason.WORK_TIMEOUT, f"Backend {backend} stopped {operation}: {said}"
+        case FailureKind.DEAD | FailureKind.SESSION_LOST:
+            return Reason.CONNECTION_LOST, f"The connection to backend {backend} broke during {operation}: {said}"
+        case FailureKind.AUTH | FailureKind.LIMIT:
+            return Reason.START_FAILED, f"Backend {backend} does not let us in: {said}"
+        case _:
+            return Reason.INTERNAL, f"Operation {operation} on backend {backend} failed by a defect: {said}"
