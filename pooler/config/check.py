@@ -1,7 +1,7 @@
 """What no single key can say of itself: whether the parts of a configuration fit together. Starts nothing."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jsonschema_rs
@@ -23,6 +23,7 @@ ARGUMENT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """What the models' own interfaces take as a property's name."""
 
 _EXPRESSION = re.compile(r"\{[+#./;?&]?([^{}]*)\}")
+_UNMATCHED = re.compile(r"\{[^{}]*:[0-9]+[^{}]*\}|\{[^{}]*(\{|$)|(^|\})[^{}]*\}")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:.+")
 _TEXT_PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -65,7 +66,8 @@ def check_prompt(name: str, prompt: PromptConfig, operations: Operations, docume
         _check_prompt_operation(prompt, operations[prompt.operation], path, document)
     for argument, settings in prompt.arguments.items():
         if settings.complete is not None:
-            _check_completion(settings.complete, operations, (*path, "arguments", argument, "complete"), document)
+            here = (*path, "arguments", argument, "complete")
+            _check_completion(settings.complete, argument, prompt.arguments, operations, here, document)
 
 
 def check_resources(operations: Operations, document: Document) -> None:
@@ -92,7 +94,7 @@ def _check_arguments(operation: OperationConfig, operations: Operations, path: K
         here = (*path, "arguments", name)
         _check_name(name, ARGUMENT_NAME, "letters, digits, `_`, `-` and `.`, at most 64", here, document)
         if "complete" in schema:
-            _check_completion(schema["complete"], operations, (*here, "complete"), document)
+            _check_completion(schema["complete"], name, operation.arguments, operations, (*here, "complete"), document)
     for name, schema in operation.properties().items():
         here = (*path, "arguments", name)
         if _sound_schema(schema, here, document) and "default" in schema:
@@ -100,13 +102,18 @@ def _check_arguments(operation: OperationConfig, operations: Operations, path: K
     return len(document.faults) > before
 
 
-def _check_completion(name: Any, operations: Operations, path: KeyPath, document: Document) -> None:
+def _check_completion(
+    name: Any, argument: str, siblings: Collection[str], operations: Operations, path: KeyPath, document: Document
+) -> None:
+    """A completing operation reads, and takes the text so far (as `value` or by the argument's own name) or nothing."""
     if not isinstance(name, str):
         document.fault(path, "must be the name of an operation")
-    elif _known(name, operations, path, document):
-        completing = operations[name]
-        if completing is not None and completing.effect != "read":
+    elif _known(name, operations, path, document) and (completing := operations[name]) is not None:
+        if completing.effect != "read":
             document.fault(path, f"{name!r} writes, and completing happens at every keystroke; name one that reads")
+        known = {"value", argument, *siblings}
+        if unmet := [wanted for wanted in completing.required() if wanted not in known]:
+            document.fault(path, f"{name!r} requires {listed(unmet)}, which nobody knows here; give it a default")
 
 
 def _check_default(schema: dict[str, Any], path: KeyPath, document: Document) -> None:
@@ -146,6 +153,9 @@ def _check_resource(operation: OperationConfig, path: KeyPath, document: Documen
         document.fault(here, "must be a URI or a URI template with a scheme, for example orders://{customer}")
     if operation.effect != "read":
         document.fault(here, "reading a resource may change nothing; only operations with `effect: read` can be one")
+    if _UNMATCHED.search(operation.resource):
+        document.fault(here, "a `:n` modifier, or a brace without its other half, cannot be matched; write {name}")
+        return
     variables = template_variables(operation.resource)
     for variable in variables:
         if variable not in operation.arguments:
@@ -216,4 +226,4 @@ def _refuse(uri: str) -> Any:
 def template_variables(template: str) -> list[str]:
     """The variables of an RFC 6570 template, in order, without their modifiers."""
     names = (name for inside in _EXPRESSION.findall(template) for name in inside.split(","))
-    return [re.sub(r"(\*|:[0-9]+)$", "", name.strip()) for name in names]
+    return [name.strip().removesuffix("*") for name in names]
