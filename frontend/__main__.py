@@ -1,0 +1,55 @@
+"""`python -m frontend`: the MCP frontend, configured by environment variables `PENSTOCK_FRONTEND_<KEY>`.
+
+Exits with 1 when the settings are wrong, after naming every fault.
+"""
+
+import argparse
+import sys
+
+import orjson
+
+from frontend.config import Settings, SettingsInvalid, load
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parses the command line and runs what it asks for. Nothing heavy is imported before that is known."""
+    parser = argparse.ArgumentParser(prog="python -m frontend", description="Penstock's MCP frontend.")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--stdio", action="store_true", help="speak MCP on standard input and output")
+    modes.add_argument("--check", action="store_true", help="print the faults of the settings as JSON lines, and end")
+    modes.add_argument("--schema", action="store_true", help="print the JSON Schema of the settings, and end")
+    mode = parser.parse_args(arguments)
+    if mode.schema:
+        print(orjson.dumps(Settings.model_json_schema(), option=orjson.OPT_INDENT_2).decode())
+        return 0
+    try:
+        settings = load()
+    except SettingsInvalid as invalid:
+        _print_faults(invalid, as_json=mode.check)
+        return 1
+    if not mode.check:
+        _serve(settings, mode.stdio)
+    return 0
+
+
+def _print_faults(invalid: SettingsInvalid, as_json: bool) -> None:
+    for fault in invalid.faults:
+        if as_json:
+            print(orjson.dumps({"loc": fault.loc, "message": fault.message}).decode())
+        else:
+            print(f"frontend: {'.'.join(map(str, fault.loc))}: {fault.message}", file=sys.stderr)
+
+
+def _serve(settings: Settings, stdio: bool) -> None:
+    # Not at the top: the SDK alone takes most of a second, and --check needs none of it.
+    from frontend import app, logs
+
+    logs.configure(settings.log_level, settings.log_format)
+    if stdio:
+        app.serve_stdio(settings)
+    else:
+        app.serve(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

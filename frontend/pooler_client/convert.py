@@ -1,0 +1,92 @@
+"""Between the wire's messages and this program's own words. Nothing else here knows how a message is spelt."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from frontend.auth import Caller
+from frontend.errors import PoolerError
+from frontend.operations import Offer, Operation, Prompt, PromptArgument
+from frontend.pooler_client.calls import Call, Reply
+from protos.penstock.v1 import pooler_pb2 as pb
+
+
+def hello(boot_id: str, window_bytes: int) -> pb.ClientBatch:
+    """The first message of an exchange."""
+    greeting = pb.ClientHello(version=1, boot_id=boot_id, call_window_bytes=window_bytes)
+    return pb.ClientBatch(frames=[pb.ClientFrame(hello=greeting)])
+
+
+def context_of(caller: Caller) -> pb.CallContext:
+    return pb.CallContext(tenant=caller.tenant, principal=caller.principal, priority=pb.PRIORITY_INTERACTIVE)
+
+
+def request_of(call: Call, timeout_seconds: float) -> pb.CallRequest:
+    """A call on the wire, with what is left of its time."""
+    context = context_of(call.caller)
+    context.timeout_ms = max(int(timeout_seconds * 1000), 1)
+    context.request_id = call.request_id
+    context.traceparent = call.traceparent
+    return pb.CallRequest(context=context, operation=call.operation.name, arguments=call.arguments)
+
+
+def reply_of(head: pb.ExchangeHead, body: bytes) -> Reply:
+    return Reply(body, head.kind == pb.RESULT_KIND_CONTENT, _timing_ms(head.timing))
+
+
+def error_of(error: pb.ExchangeError) -> PoolerError:
+    """A newer pooler may know reasons that this program does not; they keep their number."""
+    known = error.reason in pb.Reason.values()
+    reason = pb.Reason.Name(error.reason).removeprefix("REASON_") if known else f"REASON_{error.reason}"
+    return PoolerError(reason, error.message, dict(error.metadata))
+
+
+def offer_of(catalogue: pb.Catalogue) -> Offer:
+    return Offer(
+        revision=catalogue.revision,
+        operations=tuple(_operation(operation) for operation in catalogue.operations),
+        prompts=tuple(_prompt(prompt) for prompt in catalogue.prompts),
+    )
+
+
+def _timing_ms(timing: pb.Timing) -> Mapping[str, float]:
+    return {
+        "queue_ms": timing.queue_us / 1000,
+        "start_ms": timing.start_us / 1000,
+        "reset_ms": timing.reset_us / 1000,
+        "backend_ms": timing.backend_us / 1000,
+    }
+
+
+def _operation(operation: pb.Operation) -> Operation:
+    input_schema: dict[str, Any] = orjson.loads(operation.input_schema or b'{"type":"object"}')
+    return Operation(
+        name=operation.name,
+        title=operation.title,
+        description=operation.description,
+        input_schema=input_schema,
+        output_schema=orjson.loads(operation.output_schema) if operation.output_schema else None,
+        reads=operation.effect == pb.EFFECT_READ,
+        idempotent=operation.idempotent,
+        tool=operation.tool,
+        resource=operation.resource,
+        mime_type=operation.mime_type,
+        completions=dict(operation.completions),
+        timeout_ms=operation.timeout_ms,
+        queue_timeout_ms=operation.queue_timeout_ms,
+    )
+
+
+def _prompt(prompt: pb.Prompt) -> Prompt:
+    return Prompt(
+        name=prompt.name,
+        title=prompt.title,
+        description=prompt.description,
+        arguments=tuple(
+            PromptArgument(argument.name, argument.description, argument.required, argument.completion)
+            for argument in prompt.arguments
+        ),
+        text=prompt.text,
+        operation=prompt.operation,
+    )
