@@ -17,7 +17,6 @@ from pooler.core.actions import Action, Check, Close, GiveUp, Interrupt, Offer, 
 from pooler.core.pool import Pool
 from pooler.core.rules import Fate, Rules, StartFailure
 from pooler.core.slots import Slot, Waiter
-from pooler.core.states import ConnectionState
 from pooler.errors import Fault, Reason
 from pooler.runtime import faults, starter
 from pooler.runtime.starter import Bounds
@@ -60,6 +59,7 @@ class Outcome:
 class Kit:
     """An adapter, and the operations that it has prepared, by name. A connection keeps the kit that opened it."""
 
+    kind: str
     adapter: Adapter[Any, Any]
     prepared: Mapping[str, Any]
 
@@ -149,7 +149,7 @@ class Driver:
         if not await self._emptied(grace_seconds):
             log.warning("grace is over, stopping what runs", backend=self.name, pool=repr(self.pool))
             self._conclude(self.pool.abort(self._loop.time()))
-            await self._emptied(self.bounds.cancel + 2 * self.bounds.close)
+            await self._emptied(self.bounds.cancel + self.bounds.close)
         if self._upkeep is not None:
             self._upkeep.cancel()
         for task in list(self._tasks):
@@ -363,9 +363,5 @@ class Driver:
             self.on_serving(self._serving)
 
     def _note_empty(self) -> None:
-        if self.pool.draining and not self.pool.held and not len(self.pool.queue):
+        if self.pool.draining and not self.pool.held and not self.pool.queue:
             self._empty.set()
-
-    def census(self) -> dict[ConnectionState, int]:
-        """How many connections are in each state that holds a slot."""
-        return {state: self.pool.count(state) for state in ConnectionState if state is not ConnectionState.GONE}

@@ -1,0 +1,68 @@
+"""`python -m pooler --config FILE`: runs a pooler until SIGTERM or SIGINT; SIGHUP reloads the configuration."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from pooler import logs
+from pooler.app import Pooler
+from pooler.build import BuildError
+from pooler.config import Config, ConfigError, load
+from pooler.service.server import AddressError
+from pooler.state import StateDirError
+
+log = structlog.get_logger(__name__)
+
+
+def main() -> None:
+    """Exits with 0 after a stop that was asked for, 1 when it could not start, 2 when the configuration is faulty."""
+    parser = argparse.ArgumentParser(prog="python -m pooler", description="Run a Penstock pooler.")
+    parser.add_argument("--config", type=Path, required=True, help="the configuration file (YAML)")
+    path = parser.parse_args().config
+    try:
+        config = load(path)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    logs.configure(config.pooler)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(config, path))
+    except (BuildError, StateDirError, AddressError, OSError) as error:
+        print(f"penstock pooler: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+async def _run(config: Config, path: Path) -> None:
+    pooler = Pooler(config)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    reload = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    await pooler.start()
+    reloader = loop.create_task(_reload_when(reload, pooler, path))
+    await stop.wait()
+    reloader.cancel()
+    await asyncio.gather(reloader, return_exceptions=True)
+    await pooler.stop()
+
+
+async def _reload_when(asked: asyncio.Event, pooler: Pooler, path: Path) -> None:
+    while True:
+        await asked.wait()
+        asked.clear()
+        try:
+            await pooler.reload(load(path))
+        except (ConfigError, BuildError) as error:
+            log.warning("configuration not reloaded, the old one stays", faults=str(error).splitlines())
+
+
+if __name__ == "__main__":
+    main()

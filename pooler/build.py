@@ -1,0 +1,105 @@
+"""From a configuration to the parts of a running pooler: adapters, rules, routes. Starts nothing.
+
+What did not change keeps its adapter, so that a reload closes no connection without need.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema_rs
+
+from pooler.backends import registry
+from pooler.backends.base import Adapter
+from pooler.config import BackendConfig, Config
+from pooler.core.rules import Rules
+from pooler.runtime.dispatch import Route
+from pooler.runtime.driver import Driver, Kit
+from pooler.runtime.starter import Bounds
+
+
+class BuildError(Exception):
+    """A sound configuration that cannot be carried out here: a missing driver, a cap that leaves no connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One backend, ready for a driver."""
+
+    config: BackendConfig
+    kit: Kit
+    rules: Rules
+    bounds: Bounds
+
+
+def parts(config: Config, before: Mapping[str, Part]) -> dict[str, Part]:
+    """Every backend of a configuration. Raises BuildError naming the backend."""
+    return {name: _part(name, backend, config, before.get(name)) for name, backend in config.backends.items()}
+
+
+def _part(name: str, backend: BackendConfig, config: Config, before: Part | None) -> Part:
+    try:
+        adapter = _adapter(backend, before)
+        prepared = {
+            operation_name: adapter.prepare(operation.to_operation(operation_name))
+            for operation_name, operation in config.operations.items()
+            if operation.backend == name
+        }
+    except (ImportError, ValueError) as error:
+        raise BuildError(f"backend {name}: {error}") from error
+    return Part(backend, Kit(backend.kind, adapter, prepared), _rules(name, backend, adapter), _bounds(backend))
+
+
+def _adapter(backend: BackendConfig, before: Part | None) -> Adapter[Any, Any]:
+    if before is not None and (before.config.kind, before.config.settings) == (backend.kind, backend.settings):
+        return before.kit.adapter
+    return registry.build(backend.kind, backend.settings)
+
+
+def _rules(name: str, backend: BackendConfig, adapter: Adapter[Any, Any]) -> Rules:
+    pool, reserve = backend.pool, adapter.traits.reserve
+    if pool.cap <= reserve:
+        raise BuildError(
+            f"backend {name}: cap {pool.cap} leaves no connection for calls, because {reserve} of it is kept for "
+            f"cancels over a second connection; raise pool.cap to {reserve + 1} or more"
+        )
+    return Rules(
+        cap=pool.cap,
+        reserve=reserve,
+        warm=min(pool.warm, pool.cap - reserve),
+        parallel_starts=pool.parallel_starts,
+        queue_max=pool.queue_max,
+        idle_seconds=pool.idle_seconds,
+        lifetime_seconds=pool.lifetime_seconds,
+        validate_after_seconds=pool.validate_after_seconds,
+        shared_fate=adapter.traits.fate == "shared",
+    )
+
+
+def _bounds(backend: BackendConfig) -> Bounds:
+    pool = backend.pool
+    return Bounds(
+        start=pool.start_timeout_seconds,
+        validate=pool.validate_timeout_seconds,
+        cancel=pool.cancel_timeout_seconds,
+        close=pool.close_timeout_seconds,
+        reap=pool.reap_seconds,
+    )
+
+
+def routes(config: Config, drivers: Mapping[str, Driver]) -> dict[str, Route]:
+    """Where each operation's calls go."""
+    return {
+        name: Route(
+            name=name,
+            driver=drivers[operation.backend],
+            read=operation.effect == "read",
+            timeout_seconds=operation.timeout_seconds,
+            queue_timeout_seconds=config.backends[operation.backend].pool.queue_timeout_seconds,
+            validator=jsonschema_rs.Draft202012Validator(operation.input_schema()),
+            defaults={
+                argument: schema["default"] for argument, schema in operation.arguments.items() if "default" in schema
+            },
+        )
+        for name, operation in config.operations.items()
+    }

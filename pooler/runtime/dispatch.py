@@ -1,0 +1,130 @@
+"""From an operation's name and JSON arguments to a turn in the right pool: look-up, validation, the bound on all calls.
+
+It serves every kind of caller alike, and knows nothing of gRPC. A fault found before a pool was asked is raised; every
+later outcome is delivered.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from pooler.backends.base import Caller
+from pooler.core.slots import Priority
+from pooler.errors import Fault, Reason
+from pooler.runtime.driver import Driver, Outcome, Turn
+
+TIMEOUT_MAX_SECONDS = 86_400.0
+FAULTS_TOLD = 5
+"""How many things that are wrong with the arguments one answer lists."""
+
+SENTENCE_MAX = 300
+"""A fault quotes the value that does not fit; this bounds it, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call as it arrived. Times in seconds from now."""
+
+    operation: str
+    arguments: bytes
+    timeout_seconds: float
+    tenant: str = "default"
+    principal: str = "anonymous"
+    priority: Priority = Priority.INTERACTIVE
+    request_id: str = ""
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an operation's calls go, and what holds for them."""
+
+    name: str
+    driver: Driver
+    read: bool
+    timeout_seconds: float
+    queue_timeout_seconds: float
+    validator: jsonschema_rs.Draft202012Validator
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def arguments(self, body: bytes) -> Mapping[str, Any]:
+        """The arguments, checked and with their defaults. Raises Fault, listing what is wrong and where."""
+        try:
+            arguments = orjson.loads(body or b"{}")
+        except orjson.JSONDecodeError as error:
+            raise Fault(Reason.INVALID_ARGUMENTS, f"The arguments of {self.name} are no JSON: {error}") from None
+        if not self.validator.is_valid(arguments):
+            raise Fault(Reason.INVALID_ARGUMENTS, f"The arguments of {self.name} do not fit: {self._wrong(arguments)}")
+        return {**self.defaults, **arguments} if self.defaults else arguments
+
+    def _wrong(self, arguments: Any) -> str:
+        found = []
+        for error in self.validator.iter_errors(arguments):
+            place = ".".join(map(str, error.instance_path))
+            sentence = error.message if len(error.message) <= SENTENCE_MAX else error.message[:SENTENCE_MAX] + "…"
+            found.append(f"{place}: {sentence}" if place else sentence)
+        more = f"; and {len(found) - FAULTS_TOLD} more" if len(found) > FAULTS_TOLD else ""
+        return "; ".join(found[:FAULTS_TOLD]) + more
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    """All operations of a pooler. `calls_max` bounds the calls under way, waiting ones included."""
+
+    calls_max: int
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    draining: bool = False
+    under_way: int = 0
+
+    def submit(self, request: Request, deliver: Callable[[Outcome], None]) -> Callable[[], None]:
+        """Sends a call on its way; `deliver` is called once, later. Raises Fault when there is nothing to wait for.
+
+        Returns what the caller calls when it leaves: the work stops, and the outcome is CANCELLED. Harmless afterwards.
+        """
+        if not 0 < request.timeout_seconds <= TIMEOUT_MAX_SECONDS:
+            raise Fault(
+                Reason.DEADLINE_REQUIRED,
+                f"timeout_ms is {request.timeout_seconds * 1000:.0f}; every call needs one, from 1 to 86400000.",
+            )
+        route = self._route(request.operation)
+        if self.under_way >= self.calls_max:
+            sentence = f"This pooler has {self.calls_max} calls under way, as many as it may. Try again in 0.1 s."
+            raise Fault(Reason.TOO_MANY_CALLS, sentence, {"retry_after_ms": "100"})
+        now = asyncio.get_running_loop().time()
+        deadline = now + request.timeout_seconds
+        turn = Turn(
+            asked_at=now,
+            give_up_at=min(deadline, now + route.queue_timeout_seconds),
+            tenant=request.tenant,
+            priority=request.priority,
+            operation=route.name,
+            read=route.read,
+            arguments=route.arguments(request.arguments),
+            caller=Caller(
+                request.tenant, request.principal, request.request_id or uuid.uuid4().hex, request.traceparent
+            ),
+            deadline=deadline,
+            timeout_seconds=route.timeout_seconds,
+            deliver=partial(self._delivered, deliver),
+        )
+        self.under_way += 1
+        route.driver.submit(turn)
+        return partial(route.driver.cancel, turn)
+
+    def _route(self, name: str) -> Route:
+        if self.draining:
+            raise Fault(Reason.DRAINING, "This pooler is being shut down and takes no new calls.")
+        try:
+            return self.routes[name]
+        except KeyError:
+            raise Fault(Reason.OPERATION_NOT_FOUND, f"There is no operation {name!r}.") from None
+
+    def _delivered(self, deliver: Callable[[Outcome], None], outcome: Outcome) -> None:
+        self.under_way -= 1
+        deliver(outcome)

@@ -1,0 +1,86 @@
+"""The catalogue as frontends see it: made from a configuration, and told to whoever watches it."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+
+import orjson
+
+from pooler.config import Config, OperationConfig, PromptConfig
+from protos.penstock.v1 import pooler_pb2 as pb
+
+
+class Board:
+    """The current catalogue; watchers are woken when another one is pinned up."""
+
+    def __init__(self, config: Config) -> None:
+        self.current = catalogue(config)
+        self._changed = asyncio.Event()
+
+    def publish(self, config: Config) -> None:
+        """Shows the catalogue of a new configuration."""
+        fresh = catalogue(config)
+        if fresh.revision != self.current.revision:
+            self.current = fresh
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    async def follow(self, revision: str) -> AsyncIterator[pb.Catalogue]:
+        """The catalogue whenever it is another one than the follower has. Without end."""
+        while True:
+            changed = self._changed
+            if self.current.revision != revision:
+                revision = self.current.revision
+                yield self.current
+            await changed.wait()
+
+
+def catalogue(config: Config) -> pb.Catalogue:
+    """What a configuration offers, in a fixed order, with a revision that is the same for the same content."""
+    message = pb.Catalogue(
+        operations=[
+            _operation(name, operation, config.backends[operation.backend].pool.queue_timeout_seconds)
+            for name, operation in sorted(config.operations.items())
+        ],
+        prompts=[_prompt(name, prompt) for name, prompt in sorted(config.prompts.items())],
+    )
+    message.revision = hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()[:16]
+    return message
+
+
+def _operation(name: str, operation: OperationConfig, queue_timeout_seconds: float) -> pb.Operation:
+    output = operation.output_schema()
+    return pb.Operation(
+        name=name,
+        title=operation.title,
+        description=operation.description,
+        input_schema=orjson.dumps(operation.input_schema()),
+        output_schema=orjson.dumps(output) if output is not None else b"",
+        effect=pb.EFFECT_READ if operation.effect == "read" else pb.EFFECT_WRITE,
+        idempotent=operation.idempotent,
+        tool=operation.tool,
+        resource=operation.resource or "",
+        mime_type=operation.mime_type or "",
+        completions=operation.completions(),
+        timeout_ms=round(operation.timeout_seconds * 1000),
+        queue_timeout_ms=round(queue_timeout_seconds * 1000),
+    )
+
+
+def _prompt(name: str, prompt: PromptConfig) -> pb.Prompt:
+    return pb.Prompt(
+        name=name,
+        title=prompt.title,
+        description=prompt.description,
+        arguments=[
+            pb.PromptArgument(
+                name=argument,
+                description=settings.description,
+                required=settings.required,
+                completion=settings.complete or "",
+            )
+            for argument, settings in prompt.arguments.items()
+        ],
+        text=prompt.text or "",
+        operation=prompt.operation or "",
+    )

@@ -1,0 +1,99 @@
+"""Between the wire's messages and the rooms' own values. The only place that knows both; it decides nothing."""
+
+from pooler.core.slots import Priority
+from pooler.errors import Fault, Reason
+from pooler.runtime.dispatch import Request
+from pooler.runtime.driver import Outcome, Timing
+from protos.penstock.v1 import pooler_pb2 as pb
+
+REQUEST_ID_MAX = 128
+NAME_MAX = 256
+
+
+def request(message: pb.CallRequest, rpc_seconds: float | None) -> Request:
+    """A call as the dispatcher wants it; a gRPC deadline that is shorter than the call's own wins.
+
+    Raises Fault when the context is out of bounds.
+    """
+    context = message.context
+    if max(len(context.tenant), len(context.principal)) > NAME_MAX or len(context.request_id) > REQUEST_ID_MAX:
+        raise Fault(
+            Reason.INVALID_ARGUMENTS,
+            f"tenant and principal take at most {NAME_MAX} characters, request_id at most {REQUEST_ID_MAX}.",
+        )
+    seconds = context.timeout_ms / 1000
+    return Request(
+        operation=message.operation,
+        arguments=message.arguments,
+        timeout_seconds=min(seconds, max(rpc_seconds, 0.001)) if rpc_seconds is not None else seconds,
+        tenant=context.tenant or "default",
+        principal=context.principal or "anonymous",
+        priority=Priority.BATCH if context.priority == pb.PRIORITY_BATCH else Priority.INTERACTIVE,
+        request_id=context.request_id,
+        traceparent=context.traceparent,
+    )
+
+
+def timing(spent: Timing) -> pb.Timing:
+    return pb.Timing(**microseconds(spent))
+
+
+def microseconds(spent: Timing) -> dict[str, int]:
+    """A timing by the wire's names."""
+    return {
+        "queue_us": round(spent.queue * 1e6),
+        "start_us": round(spent.start * 1e6),
+        "reset_us": round(spent.reset * 1e6),
+        "backend_us": round(spent.backend * 1e6),
+    }
+
+
+def result_kind(content: bool) -> pb.ResultKind.ValueType:
+    return pb.RESULT_KIND_CONTENT if content else pb.RESULT_KIND_VALUE
+
+
+def head(call_id: int, outcome: Outcome, piece_bytes: int) -> pb.ExchangeHead:
+    """A call's outcome as the first frame about it; the result inside when it fits a piece."""
+    spent = timing(outcome.timing)
+    if isinstance(outcome.result, Fault):
+        return pb.ExchangeHead(id=call_id, error=error(outcome.result), timing=spent)
+    body = outcome.result.body
+    return pb.ExchangeHead(
+        id=call_id,
+        kind=result_kind(outcome.result.content),
+        total_bytes=len(body),
+        result=body if len(body) <= piece_bytes else b"",
+        timing=spent,
+    )
+
+
+def error(fault: Fault) -> pb.ExchangeError:
+    return pb.ExchangeError(
+        code=CODES[fault.reason],
+        reason=pb.Reason.Value(f"REASON_{fault.reason}"),
+        message=fault.message,
+        metadata=fault.metadata,
+    )
+
+
+CODES: dict[Reason, int] = {
+    Reason.DEADLINE_REQUIRED: 3,
+    Reason.INVALID_ARGUMENTS: 3,
+    Reason.OPERATION_NOT_FOUND: 5,
+    Reason.QUEUE_FULL: 8,
+    Reason.TOO_MANY_CALLS: 8,
+    Reason.QUEUE_TIMEOUT: 4,
+    Reason.START_TIMEOUT: 4,
+    Reason.WORK_TIMEOUT: 4,
+    Reason.START_FAILED: 14,
+    Reason.CONNECTION_LOST: 14,
+    Reason.OUTCOME_UNKNOWN: 2,
+    Reason.DRAINING: 14,
+    Reason.REFUSED: 9,
+    Reason.PROTOCOL: 9,
+    Reason.BUSY: 10,
+    Reason.RESULT_TOO_LARGE: 11,
+    Reason.CANCELLED: 1,
+    Reason.INTERNAL: 13,
+}
+"""The google.rpc.Code of each reason, as `pooler.proto` says it."""

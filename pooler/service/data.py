@@ -1,0 +1,83 @@
+"""PoolerService: takes calls from the wire to the dispatcher, and outcomes back. It keeps no state of a call."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from pooler.errors import Fault
+from pooler.runtime.dispatch import Dispatcher
+from pooler.runtime.driver import Outcome
+from pooler.service import convert, faults
+from pooler.service.catalogue import Board
+from pooler.service.exchange import Exchange, Limits
+from protos.penstock.v1 import pooler_pb2 as pb
+from protos.penstock.v1 import pooler_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class PoolerServicer(pooler_pb2_grpc.PoolerServiceServicer):
+    """The data plane. `boot_id` is this process's random name."""
+
+    def __init__(self, dispatcher: Dispatcher, board: Board, limits: Limits, boot_id: str) -> None:
+        self._dispatcher = dispatcher
+        self._board = board
+        self._limits = limits
+        self._boot_id = boot_id
+        self._exchanges: set[Exchange] = set()
+
+    async def Call(self, request: pb.CallRequest, context: Context) -> pb.CallReply:  # noqa: N802 - the wire's name
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def deliver(result: Outcome) -> None:
+            if not outcome.done():
+                outcome.set_result(result)
+
+        try:
+            leave = self._dispatcher.submit(convert.request(request, context.time_remaining()), deliver)
+        except Fault as fault:
+            await faults.abort(context, fault)
+        try:
+            ended = await outcome
+        except asyncio.CancelledError:
+            leave()
+            raise
+        if isinstance(ended.result, Fault):
+            await faults.abort(context, ended.result, ended.timing)
+        return pb.CallReply(
+            kind=convert.result_kind(ended.result.content),
+            result=ended.result.body,
+            timing=convert.timing(ended.timing),
+        )
+
+    async def Exchange(  # noqa: N802 - the wire's name
+        self, request_iterator: AsyncIterator[pb.ClientBatch], context: Context
+    ) -> AsyncIterator[pb.ServerBatch]:
+        exchange = Exchange(self._dispatcher, self._limits, self._boot_id)
+        self._exchanges.add(exchange)
+        try:
+            async for batch in exchange.run(request_iterator):
+                yield batch
+        except Fault as fault:
+            await faults.abort(context, fault)
+        finally:
+            self._exchanges.discard(exchange)
+            exchange.close()
+
+    async def GetCatalogue(  # noqa: N802 - the wire's name
+        self, request: pb.GetCatalogueRequest, context: Context
+    ) -> pb.Catalogue:
+        return self._board.current
+
+    async def WatchCatalogue(  # noqa: N802 - the wire's name
+        self, request: pb.WatchCatalogueRequest, context: Context
+    ) -> AsyncIterator[pb.Catalogue]:
+        async for catalogue in self._board.follow(request.revision):
+            yield catalogue
+
+    def go_away(self) -> None:
+        """Tells every exchange to open no further call here."""
+        for exchange in self._exchanges:
+            exchange.go_away()

@@ -1,0 +1,53 @@
+"""The gRPC server: its services, its bounds, its address. It answers nothing itself."""
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from pooler.service.admin import AdminServicer
+from pooler.service.data import PoolerServicer
+from pooler.service.exchange import BATCH_BYTES
+from pooler.service.health import Health
+from protos.penstock.v1 import admin_pb2, admin_pb2_grpc, pooler_pb2, pooler_pb2_grpc
+
+RESULT_BYTES_MAX = 128 << 20
+"""A unary answer carries a whole page; the configuration allows 64 MiB of it."""
+KEEPALIVE_MS = 20_000
+"""A caller that vanished without a word is noticed within this and the time-out below."""
+KEEPALIVE_TIMEOUT_MS = 10_000
+
+
+class AddressError(Exception):
+    """The address to listen on cannot be had."""
+
+
+def server(data: PoolerServicer, admin: AdminServicer, health_of: Health, request_bytes_max: int) -> grpc.aio.Server:
+    """A server with every service, bound to nothing yet."""
+    built = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", request_bytes_max + BATCH_BYTES),
+            ("grpc.max_send_message_length", RESULT_BYTES_MAX),
+            ("grpc.so_reuseport", 0),  # a second pooler on the same address must fail, not share its calls
+            ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+            ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ]
+    )
+    pooler_pb2_grpc.add_PoolerServiceServicer_to_server(data, built)
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, built)
+    health_pb2_grpc.add_HealthServicer_to_server(health_of.servicer, built)
+    names = [
+        module.DESCRIPTOR.services_by_name[name].full_name
+        for module, name in ((pooler_pb2, "PoolerService"), (admin_pb2, "AdminService"))
+    ]
+    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], built)
+    return built
+
+
+def bind(built: grpc.aio.Server, address: str) -> str:
+    """Listens on HOST:PORT or unix:PATH; the address as it came out, with the real port. Raises AddressError."""
+    try:
+        port = built.add_insecure_port(address)
+    except RuntimeError as error:
+        raise AddressError(f"cannot listen on {address}: it is in use, or not ours to take") from error
+    return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
