@@ -47,11 +47,10 @@ def completion_of(body: bytes, content: bool, prefix: str) -> dict[str, Any]:
     if content:
         return {"completion": answer.get("completion", {"values": []})}
     values = [value for value in _texts(answer) if value.casefold().startswith(prefix.casefold())]
-    completion: dict[str, Any] = {"values": values[:VALUES_MAX]}
-    if answer.get("truncated") or len(values) > VALUES_MAX:
-        completion["hasMore"] = True
-    else:
-        completion |= {"hasMore": False, "total": len(values)}
+    cut = bool(answer.get("truncated"))
+    completion: dict[str, Any] = {"values": values[:VALUES_MAX], "hasMore": cut or len(values) > VALUES_MAX}
+    if not cut:
+        completion["total"] = len(values)
     return {"completion": completion}
 
 
