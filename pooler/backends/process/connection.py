@@ -1,0 +1,221 @@
+"""A connection to a worker: its opening and closing, and the requests that are under way on its pipes.
+
+It never asks twice, and never lets a worker serve on that broke the protocol: what such a worker says means nothing.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import structlog
+from pydantic import BaseModel, Field, ValidationError
+
+from pooler.backends.base import BackendError, Caller, Connection, Failure, FailureKind, Tag, Verdict
+from pooler.backends.process import wire
+from pooler.backends.process.classify import refusal
+from pooler.backends.process.settings import Settings
+from pooler.runtime.chatter import Chatter
+from pooler.runtime.workers import Program, Worker
+
+CANCEL_SECONDS = 2.0
+"""How long a worker that declared `cancel` may take to answer the cancelled request. Part of the worker protocol."""
+REAP_SECONDS = 5.0
+"""How long a killed group may take to be gone; only a process stuck in the kernel needs more than milliseconds."""
+STREAMS_MAX = 256
+
+
+class Declaration(BaseModel, frozen=True, extra="ignore"):
+    """What a worker says of itself when it answers `open`."""
+
+    protocol: Literal[1] = 1
+    methods: frozenset[str] = frozenset()
+    meta: bool = False
+    streams: int = Field(default=1, ge=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A request that has not been answered."""
+
+    future: asyncio.Future[wire.Reply]
+    caller: Caller | None
+
+
+@dataclass(slots=True, eq=False)
+class WorkerConnection(Connection):
+    """One worker. `broken` tells why nothing more can be asked; None while it serves."""
+
+    settings: Settings = field(kw_only=True)
+    log: structlog.typing.FilteringBoundLogger = field(kw_only=True)
+    declared: Declaration = field(default_factory=Declaration)
+    broken: str | None = None
+    cursors: set[int] = field(default_factory=set)
+    """Requests whose answer was a page with more to come: the worker still holds the rest."""
+    _pending: dict[int, Pending] = field(default_factory=dict)
+    _abandoned: set[int] = field(default_factory=set)
+    """Pending requests whose caller has left."""
+    _asked: int = 0
+    _worker: Worker | None = None
+    _chatter: Chatter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._chatter = Chatter(self.log, self.settings.mask, asyncio.get_running_loop().time)
+
+    @property
+    def worker(self) -> Worker:
+        """The process itself."""
+        assert self._worker is not None, "a connection is used only after it was opened"
+        return self._worker
+
+    async def open(self) -> None:
+        """Starts the worker and waits until it has logged in. Raises BackendError or SpawnError, and leaves nothing."""
+        settings = self.settings
+        environment = {name: value.get_secret_value() for name, value in settings.environment.items()}
+        program = Program(settings.command, environment, settings.directory, settings.mask)
+        self._worker = await Worker.start(program, self, self.log)
+        try:
+            self.declared = self._declaration(await self.request("open", {}))
+        except BaseException:
+            await self.end_by_force()
+            raise
+        self.streams = min(self.declared.streams, STREAMS_MAX)
+
+    async def request(self, method: str, params: Mapping[str, Any], caller: Caller | None = None) -> wire.Reply:
+        """Asks and waits for the answer, however long it takes. Raises BackendError for an error or an end.
+
+        Cancelled, it leaves a request under way that `cancel` deals with.
+        """
+        if self.broken is not None:
+            raise self.error(FailureKind.DEAD, self.broken)
+        number = self._asked
+        self._asked += 1
+        future: asyncio.Future[wire.Reply] = asyncio.get_running_loop().create_future()
+        self._pending[number] = Pending(future, caller)
+        self.worker.write(wire.request(number, method, params))
+        try:
+            # Shielded: a caller who leaves must not end the wait for an answer that will still come.
+            reply = await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not future.done():
+                self._abandoned.add(number)
+            raise
+        if reply.error is not None:
+            raise self._refused(refusal(reply.error))
+        return reply
+
+    async def cancel(self) -> Verdict:
+        """Stops the requests whose callers have left. CLEAN: each of them was answered, and nothing of it remains."""
+        left = {number: self._pending[number].future for number in self._abandoned}
+        if left and "cancel" in self.declared.methods and self.broken is None:
+            for number in left:
+                self.worker.write(wire.notification("cancel", {"id": number}))
+            await asyncio.wait(left.values(), timeout=CANCEL_SECONDS)
+        usable = self.broken is None and not self._abandoned and not self.cursors
+        return Verdict.CLEAN if usable else Verdict.DISCARD
+
+    async def end(self) -> bool:
+        """Ends the worker politely, step by step, and by force when it stays. True: nothing of it is left."""
+        patience, worker = self.settings.close_seconds, self.worker
+        if self.broken is None:
+            await self._say_close(patience)
+        worker.close_input()
+        if not await worker.exited(patience):
+            worker.terminate()
+            await worker.exited(patience)
+        return await self.end_by_force()
+
+    async def end_by_force(self) -> bool:
+        """Kills the whole group. True: nothing of it is left."""
+        self._break("was ended by the pooler")
+        self.worker.kill()
+        gone = await self.worker.gone(REAP_SECONDS)
+        if not gone:
+            self.log.error("worker survives SIGKILL", pid=self.worker.pid, seconds=REAP_SECONDS)
+        return gone
+
+    def error(self, kind: FailureKind, how: str) -> BackendError:
+        """A failure of the worker as a whole; `how` completes "the worker …"."""
+        return BackendError(Failure(kind, self.settings.mask(f"the worker {how}")))
+
+    # What the worker says.
+
+    def line(self, line: bytes) -> None:
+        """Takes one line of output: an answer, or a notification."""
+        try:
+            message = wire.parse(line)
+            if isinstance(message, wire.Reply):
+                self._answer(message)
+            else:
+                self._note(message)
+        except wire.GarbageError as error:
+            self._break(str(error))
+
+    def ended(self, how: str) -> None:
+        """Nothing more will come."""
+        self._break(how)
+
+    def _answer(self, reply: wire.Reply) -> None:
+        pending = self._pending.pop(reply.id, None)
+        if pending is None:
+            raise wire.GarbageError(f"answered request {reply.id}, which nobody waits for")
+        self._abandoned.discard(reply.id)
+        if has_more(reply.result):
+            self.cursors.add(reply.id)
+        pending.future.set_result(reply)
+
+    def _note(self, note: wire.Note) -> None:
+        if note.method != "log":
+            return  # `progress` has no reader yet; whatever else a later worker may send is none of our business
+        pending = self._pending.get(note.id) if note.id is not None else None
+        facts = (
+            {"tenant": pending.caller.tenant, "request_id": pending.caller.request_id}
+            if pending and pending.caller
+            else {}
+        )
+        self._chatter.say(
+            str(note.params.get("level", "info")), "worker log", str(note.params.get("message", "")), **facts
+        )
+
+    def _break(self, how: str) -> None:
+        """Ends the conversation: whoever waits for an answer hears why there will be none."""
+        if self.broken is None:
+            self.broken = how
+        failure = self.error(FailureKind.DEAD, self.broken)
+        for pending in self._pending.values():
+            pending.future.set_exception(failure)
+            pending.future.exception()  # a caller who has left reads it never, and that is no fault
+        self._pending.clear()
+        self._abandoned.clear()
+
+    def _declaration(self, reply: wire.Reply) -> Declaration:
+        try:
+            return Declaration.model_validate(reply.result)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'result'}: {e['msg']}" for e in error.errors())
+            raise self.error(
+                FailureKind.BUG, f"answered `open` with what this pooler does not speak ({faults})"
+            ) from error
+
+    def _refused(self, failure: Failure) -> BackendError:
+        return BackendError(Failure(failure.kind, self.settings.mask(failure.message), failure.protocol))
+
+    async def _say_close(self, patience: float) -> None:
+        try:
+            async with asyncio.timeout(patience):
+                await self.request("close", {})
+        except (BackendError, TimeoutError):
+            pass  # it has ended, knows no such method or takes too long: the end of its input is the next step
+
+
+def has_more(result: Any) -> bool:
+    """Whether a result is a page whose rest the worker still holds."""
+    return isinstance(result, dict) and result.get("resultType") == "page" and result.get("more") is True
+
+
+async def open_connection(tag: Tag, settings: Settings) -> WorkerConnection:
+    """Starts a worker for one slot and logs it in."""
+    log = structlog.get_logger(__name__).bind(backend=tag.backend, slot=tag.slot)
+    connection = WorkerConnection(tag, settings=settings, log=log)
+    await connection.open()
+    return connection
