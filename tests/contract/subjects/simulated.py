@@ -1,0 +1,61 @@
+"""The simulated system: it takes part so that what stands in for a backend elsewhere keeps the backend's contract."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from pooler.backends.base import Adapter, Connection, Operation
+from pooler.backends.simulated.adapter import SimulatedAdapter, build
+from pooler.backends.simulated.connection import SimulatedConnection
+from pooler.backends.simulated.settings import Settings
+from tests.contract.subject import PAGE_BYTES, PAGE_ROWS, Subject
+
+METHODS = {
+    "echo": "echo",
+    "rows": "rows",
+    "slow": "work",
+    "wrong": "wrong",
+    "write": "write",
+    "leave_trace": "leave_trace",
+    "see_trace": "see_trace",
+}
+
+
+class SimulatedSubject(Subject):
+    """One system with its own count."""
+
+    def __init__(self) -> None:
+        self.adapter: SimulatedAdapter = build(Settings(start_seconds=0.002, dying_seconds=0.01))
+
+    def operations(self) -> Sequence[Operation]:
+        return [
+            Operation(
+                name, "write" if name == "write" else "read", method=method, page_rows=PAGE_ROWS, page_bytes=PAGE_BYTES
+            )
+            for name, method in METHODS.items()
+        ]
+
+    async def connections(self) -> int:
+        return self.adapter.system.counts().total
+
+    async def busy(self) -> int:
+        return self.adapter.system.counts().busy
+
+    async def kill(self, connection: Connection) -> None:
+        assert isinstance(connection, SimulatedConnection)
+        self.adapter.system.kill(connection.session)
+
+    def unreachable(self) -> Adapter[Any, Any]:
+        return build(Settings(refuse="the system is down for the night"))
+
+    def limited(self) -> tuple[Adapter[Any, Any], int]:
+        return build(Settings(limit=3)), 3
+
+
+@contextlib.asynccontextmanager
+async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+    offered = SimulatedSubject()
+    yield offered
+    await offered.adapter.system.quiet()
