@@ -4,7 +4,6 @@ It serves every kind of caller alike, and knows nothing of gRPC. A fault found b
 later outcome is delivered.
 """
 
-import asyncio
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import jsonschema_rs
 import orjson
 
 from pooler.backends.base import Caller
+from pooler.clock import Clock, monotonic
 from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
 from pooler.runtime.driver import Driver, Outcome, Turn
@@ -79,6 +79,7 @@ class Dispatcher:
 
     calls_max: int
     routes: Mapping[str, Route] = field(default_factory=dict)
+    clock: Clock = monotonic
     draining: bool = False
     under_way: int = 0
 
@@ -96,7 +97,7 @@ class Dispatcher:
         if self.under_way >= self.calls_max:
             sentence = f"This pooler has {self.calls_max} calls under way, as many as it may. Try again in 0.1 s."
             raise Fault(Reason.TOO_MANY_CALLS, sentence, {"retry_after_ms": "100"})
-        now = asyncio.get_running_loop().time()
+        now = self.clock()
         deadline = now + request.timeout_seconds
         turn = Turn(
             asked_at=now,

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from pooler.backends.base import Adapter, Answer, Caller, Connection, Failure, FailureKind, Tag, Work
+from pooler.clock import Clock, monotonic
 from pooler.core.actions import Action, Check, Close, GiveUp, Interrupt, Offer, Open, Refuse, Reset
 from pooler.core.pool import Pool
 from pooler.core.rules import Fate, Rules, StartFailure
@@ -94,6 +95,7 @@ class Driver:
         rules: Rules,
         bounds: Bounds,
         pooler: str,
+        clock: Clock = monotonic,
         randomness: random.Random | None = None,
     ) -> None:
         self.name = name
@@ -103,6 +105,7 @@ class Driver:
         self.calls_total = 0
         self.on_serving: Callable[[bool], None] = lambda serving: None
         self._pooler = pooler
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._connections: dict[Slot, tuple[Kit, Connection]] = {}
         self._starting: dict[Slot, asyncio.Task[None]] = {}
@@ -122,18 +125,18 @@ class Driver:
     def cancel(self, turn: Turn) -> None:
         """The caller has left. Its outcome is CANCELLED, whatever becomes of the work."""
         self._settle_turn(turn, Fault(Reason.CANCELLED, "the caller cancelled the call"))
-        self._apply(self.pool.leave(turn, self._loop.time()))
+        self._apply(self.pool.leave(turn, self._clock()))
 
     # Life
 
     def run(self) -> None:
         """Begins upkeep: the warm connections, the first proof that the backend is there."""
-        self._conclude(self.pool.tick(self._loop.time()))
+        self._conclude(self.pool.tick(self._clock()))
         self._upkeep = self._loop.call_later(UPKEEP_SECONDS, self.run)
 
     def reconfigure(self, kit: Kit, rules: Rules, bounds: Bounds) -> None:
         """A new configuration. A new adapter retires what the old one opened; the cap holds all the while."""
-        now = self._loop.time()
+        now = self._clock()
         self.bounds = bounds
         self._side_channels = asyncio.Semaphore(max(1, rules.reserve))
         if kit.adapter is self.kit.adapter:
@@ -145,10 +148,10 @@ class Driver:
 
     async def drain(self, grace_seconds: float) -> None:
         """Serves who waits, refuses who comes, closes everything; after the grace stops what still runs."""
-        self._conclude(self.pool.drain(self._loop.time()))
+        self._conclude(self.pool.drain(self._clock()))
         if not await self._emptied(grace_seconds):
             log.warning("grace is over, stopping what runs", backend=self.name, pool=repr(self.pool))
-            self._conclude(self.pool.abort(self._loop.time()))
+            self._conclude(self.pool.abort(self._clock()))
             await self._emptied(self.bounds.cancel + self.bounds.close)
         if self._upkeep is not None:
             self._upkeep.cancel()
@@ -205,7 +208,7 @@ class Driver:
     def _refuse(self, refusal: Refuse) -> None:
         turn = refusal.waiter
         assert isinstance(turn, Turn)
-        self._settle_turn(turn, faults.refused(self.name, refusal, self._loop.time() - turn.asked_at))
+        self._settle_turn(turn, faults.refused(self.name, refusal, self._clock() - turn.asked_at))
 
     def _interrupt(self, waiter: Waiter) -> None:
         assert isinstance(waiter, Turn)
@@ -218,9 +221,9 @@ class Driver:
         self._apply(self.pool.expire(turn))
 
     def _ask(self, turn: Turn, again: bool = False) -> None:
-        self._apply(self.pool.ask(turn, self._loop.time(), again))
+        self._apply(self.pool.ask(turn, self._clock(), again))
         if turn.grant is None and turn.deliver is not None:
-            turn.timer = self._loop.call_at(turn.give_up_at, self._expire, turn)
+            turn.timer = self._loop.call_later(turn.give_up_at - self._clock(), self._expire, turn)
 
     # Work
 
@@ -230,7 +233,7 @@ class Driver:
             return
         assert turn.slot is not None
         kit, connection = self._connections[turn.slot]
-        began = self._loop.time()
+        began = self._clock()
         result = await self._execute(kit, connection, turn, began)
         again = isinstance(result, Failure) and self._worth_another_try(turn, result)
         if result is None:
@@ -242,7 +245,7 @@ class Driver:
         else:
             fate = Fate.SOILED if connection.dirty else Fate.SOUND
             self._settle_turn(turn, result, began)
-        self._apply(self.pool.finish(turn, fate, self._loop.time()))
+        self._apply(self.pool.finish(turn, fate, self._clock()))
         if again:
             turn.retried = True
             self._ask(turn, again=True)
@@ -299,7 +302,7 @@ class Driver:
         deliver, turn.deliver = turn.deliver, None
         if deliver is None:
             return
-        now = self._loop.time()
+        now = self._clock()
         if turn.grant is None:
             timing = Timing(queue=now - turn.asked_at)
         else:
@@ -316,7 +319,7 @@ class Driver:
         except asyncio.CancelledError:
             result = Failure(FailureKind.CANCELLED, "the start was given up")
         del self._starting[slot]
-        now = self._loop.time()
+        now = self._clock()
         if isinstance(result, Connection):
             self._connections[slot] = (kit, result)
             log.info("connection opened", tag=str(tag), seconds=round(now - slot.started_at, 3))
@@ -330,18 +333,18 @@ class Driver:
     async def _check(self, slot: Slot) -> None:
         kit, connection = self._connections[slot]
         sound = await starter.check(kit.adapter, connection, self.bounds.validate)
-        self._conclude(self.pool.checked(slot, sound, self._loop.time()))
+        self._conclude(self.pool.checked(slot, sound, self._clock()))
 
     async def _reset(self, slot: Slot) -> None:
         kit, connection = self._connections[slot]
         clean = await starter.reset(kit.adapter, connection, self.bounds.validate)
-        self._conclude(self.pool.was_reset(slot, clean, self._loop.time()))
+        self._conclude(self.pool.was_reset(slot, clean, self._clock()))
 
     async def _close(self, slot: Slot, force: bool) -> None:
         kit, connection = self._connections.pop(slot)
         await starter.close(kit.adapter, connection, force, self.bounds)
         log.info("connection closed", tag=str(connection.tag), uses=slot.uses)
-        self._conclude(self.pool.gone(slot, self._loop.time()))
+        self._conclude(self.pool.gone(slot, self._clock()))
 
     # Housekeeping
 

@@ -1,11 +1,11 @@
 """AdminService: what the pools themselves count, for a DBA. Answers from memory, so a saturated pool delays nothing."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 import grpc
 
+from pooler.clock import monotonic
 from pooler.core.states import ConnectionState
 from pooler.runtime.driver import Driver
 from protos.penstock.v1 import admin_pb2, admin_pb2_grpc
@@ -20,7 +20,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     async def ListBackends(  # noqa: N802 - the wire's name
         self, request: admin_pb2.ListBackendsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> admin_pb2.ListBackendsReply:
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         backends = [_backend(self._drivers[name], now) for name in sorted(self._drivers)]
         return admin_pb2.ListBackendsReply(backends=backends)
 
