@@ -11,13 +11,15 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Mapping, Sequence
 
+import orjson
+
 from pooler.ctl.ports import connects
 
 LINE_BYTES_MAX = 1 << 20
 """A log line; a longer one is cut by the reader, not by the program."""
 POLL_SECONDS = 0.05
 
-_LISTENING = re.compile(r"\blistening\b.*?address[\"']?\s*[=:]\s*[\"']?([^\s\"',}]+)")
+_LISTENING = re.compile(r"\blistening\s.*?\baddress=([^\s]+)")
 
 
 class ProgramError(Exception):
@@ -100,6 +102,14 @@ class Program:
             if not line:
                 return
             text = line.decode(errors="replace").rstrip()
-            if self._listening is None and (match := _LISTENING.search(text)):
-                self._listening = match[1]
+            self._listening = self._listening or listening_address(text)
             print(f"{self.name:8} │ {text}", file=sys.stderr, flush=True)
+
+
+def listening_address(line: str) -> str | None:
+    """The address in a log line that says where a program listens, in either form of log."""
+    if line.startswith("{"):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            facts = orjson.loads(line)
+            return facts.get("address") if facts.get("event") == "listening" else None
+    return match[1] if (match := _LISTENING.search(line)) else None

@@ -54,7 +54,7 @@ async def _supervise(plan: Plan) -> int:
 
 
 async def _run(plan: Plan, programs: AsyncExitStack) -> None:
-    """Starts both, greets, and waits for an end. Raises ProgramError at an end, ProbeError when no call gets through."""
+    """Starts both, greets, waits for an end. Raises ProgramError at an end, ProbeError when no call got through."""
     pooler = await Program.start("pooler", [*POOLER_COMMAND, "--config", str(plan.file)], os.environ)
     programs.push_async_callback(pooler.stop, plan.config.pooler.drain_grace_seconds + GRACE_MARGIN_SECONDS)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, pooler.reload)
