@@ -143,8 +143,7 @@ class Operation:
 class Settings(BaseModel, frozen=True, extra="forbid"):
     """What a backend's own part of the configuration has in common: nothing but how to be checked."""
 
-    @classmethod
-    def check(cls, operation: Operation) -> list[str]:
+    def check(self, operation: Operation) -> list[str]:
         """The reasons why this kind cannot serve an operation, as sentences; empty when it can. Starts nothing."""
         raise NotImplementedError
 
