@@ -5,12 +5,16 @@ group with it when it dies. Nothing here knows what the lines mean, and nothing 
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
+import subprocess
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from functools import partial
+from typing import IO, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -27,8 +31,6 @@ SETTLE_SECONDS = 0.5
 POLL_SECONDS_MAX = 0.1
 """Nothing tells when a group becomes empty, so it is asked, at growing intervals up to this."""
 CROWDED = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
-
-STDIN, STDOUT, STDERR = 0, 1, 2
 
 
 class SpawnError(Exception):
@@ -64,80 +66,76 @@ class Program:
         return {**inherited, **self.environment}
 
 
-class Worker(asyncio.SubprocessProtocol):
-    """A running child. Made by `start`; whoever starts one awaits `gone` before forgetting it."""
+class Worker:
+    """A running child. Made by `start`; whoever starts one awaits `gone` before forgetting it.
+
+    `subprocess` starts it and not the loop: uvloop leaves the pooler's own descriptors open in a child, and forks in
+    a way that wakes the fork handlers of gRPC. A thread waits for its end, as asyncio's own watcher does.
+    """
 
     def __init__(self, program: Program, listener: Listener, log: FilteringBoundLogger) -> None:
-        loop = asyncio.get_running_loop()
-        self._program = program
+        self._loop = asyncio.get_running_loop()
+        self._mask = program.mask
         self._listener: Listener | None = listener
-        self._chatter = Chatter(log, program.mask, loop.time)
+        self._chatter = Chatter(log, program.mask, self._loop.time)
         self._output = Lines(LINE_BYTES_MAX)
         self._errors = Excerpts(STDERR_CHARS_MAX)
         self._last_words = ""
-        self._open_pipes = {STDOUT, STDERR}
         self._exited = asyncio.Event()
         self._settling: asyncio.TimerHandle | None = None
-        self._transport: asyncio.SubprocessTransport | None = None
+        self._pipes: list[asyncio.BaseTransport] = []
+        self._input: asyncio.WriteTransport | None = None
+        self._speaking = {"output", "errors"}
+        """Those of its pipes that have not come to their end."""
+        self._process = _spawn(program)
+        threading.Thread(target=self._watch, name=f"worker-{self.pid}", daemon=True).start()
 
     @classmethod
     async def start(cls, program: Program, listener: Listener, log: FilteringBoundLogger) -> "Worker":
         """Starts a child. Raises SpawnError; a cancellation leaves no child behind."""
         worker = cls(program, listener, log)
-        spawning = asyncio.ensure_future(worker._spawn())
         try:
-            await asyncio.shield(spawning)
-        except asyncio.CancelledError:
-            # The spawn is left to end, which takes milliseconds: only a child whose number is known can be killed.
-            await asyncio.wait({spawning})
-            if not spawning.cancelled() and spawning.exception() is None:
-                worker.kill()
-                await worker.gone(SETTLE_SECONDS)
+            await worker._connect()
+        except BaseException:
+            worker.kill()
+            await worker.gone(SETTLE_SECONDS)
             raise
         return worker
 
-    async def _spawn(self) -> None:
-        program = self._program
-        try:
-            await asyncio.get_running_loop().subprocess_exec(
-                lambda: self,
-                *program.command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=program.environ(),
-                cwd=program.directory,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise SpawnError(_spawn_fault(program, error), error.errno in CROWDED) from error
+    async def _connect(self) -> None:
+        await self._connect_output(self._process.stdout, _Pipe(self._hear, partial(self._end_of, "output")))
+        await self._connect_output(self._process.stderr, _Pipe(self._log_errors, partial(self._end_of, "errors")))
+        self._input, _ = await self._loop.connect_write_pipe(asyncio.BaseProtocol, self._process.stdin)
+        self._pipes.append(self._input)
+
+    async def _connect_output(self, pipe: IO[bytes] | None, protocol: "_Pipe") -> None:
+        transport, _ = await self._loop.connect_read_pipe(lambda: protocol, pipe)
+        self._pipes.append(transport)
 
     # What may be done with a child.
 
     @property
     def pid(self) -> int:
         """The number of the child, of its group and of its session."""
-        assert self._transport is not None
-        return self._transport.get_pid()
+        return self._process.pid
 
     def write(self, line: bytes) -> None:
         """Sends one line, to which the end is added. A child that has ended gets nothing; `ended` tells of it."""
-        pipe = self._input()
-        if not pipe.is_closing():
-            pipe.write(line + b"\n")
+        if self._input is not None and not self._input.is_closing():
+            self._input.write(line + b"\n")
 
     def close_input(self) -> None:
         """Ends the child's input, once what was written has been sent."""
-        self._input().close()
+        if self._input is not None:
+            self._input.close()
 
     def terminate(self) -> None:
         """Asks the whole group to end."""
-        if not self._exited.is_set():
-            signal_group(self.pid, signal.SIGTERM)
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """Ends the whole group without asking."""
-        signal_group(self.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
 
     async def exited(self, seconds: float) -> bool:
         """Waits at most so long for the child itself to exit."""
@@ -150,54 +148,56 @@ class Worker(asyncio.SubprocessProtocol):
 
     async def gone(self, seconds: float) -> bool:
         """Waits at most so long until the child is reaped and its group is empty; then its pipes are closed too."""
-        assert self._transport is not None
         pause = 0.001
         try:
             async with asyncio.timeout(seconds):
                 await self._exited.wait()
                 while await asyncio.to_thread(group_lives, self.pid):
+                    # Whatever was forked while the group was being killed is in the group as well.
+                    signal_group(self.pid, signal.SIGKILL)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, POLL_SECONDS_MAX)
         except TimeoutError:
             return False
-        self._transport.close()
+        for pipe in self._pipes:
+            pipe.close()
         return True
 
     def __repr__(self) -> str:
-        return f"Worker(pid={self.pid}, exited={self._exited.is_set()})"
+        return f"Worker(pid={self.pid}, status={self._process.returncode})"
 
-    def _input(self) -> asyncio.WriteTransport:
-        assert self._transport is not None
-        return cast(asyncio.WriteTransport, self._transport.get_pipe_transport(STDIN))
+    def _signal(self, number: signal.Signals) -> None:
+        # A number is taken as long as its process has not been reaped; afterwards it may be somebody else's.
+        if not self._exited.is_set():
+            signal_group(self.pid, number)
 
-    # What the loop calls.
+    # What the child does.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.SubprocessTransport, transport)
+    def _watch(self) -> None:
+        """Waits, in a thread of its own, until the child has exited; where that is possible it is not reaped yet."""
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        else:
+            self._process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop has been closed: there is nobody left to tell
+            self._loop.call_soon_threadsafe(self._exit)
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd == STDERR:
-            self._log_errors(self._errors.feed(data))
-        elif self._listener is not None:
-            self._read_output(data)
-
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        self._open_pipes.discard(fd)
-        if fd == STDERR:
-            self._log_errors(self._errors.flush())
-        if fd != STDIN:
-            self._settle(at_once=self._exited.is_set() and not self._open_pipes)
-
-    def process_exited(self) -> None:
-        # Its number stays taken as the group's while a grandchild lives, and is not given away again within the moment
-        # since the child was reaped; so this can only reach what the child has left behind.
+    def _exit(self) -> None:
+        # Not reaped yet, so its number is still its own, and this reaches nothing but what it has left behind.
         self.kill()
+        self._process.wait()
         self._exited.set()
-        self._settle(at_once=not self._open_pipes)
+        self._settle()
 
-    # How the listener learns.
+    def _end_of(self, pipe: str) -> None:
+        self._speaking.discard(pipe)
+        if pipe == "errors":
+            self._log(self._errors.flush())
+        self._settle()
 
-    def _read_output(self, data: bytes) -> None:
+    def _hear(self, data: bytes) -> None:
+        if self._listener is None:
+            return
         try:
             lines = self._output.feed(data)
         except LineTooLongError as error:
@@ -207,21 +207,25 @@ class Worker(asyncio.SubprocessProtocol):
             if self._listener is not None and line.strip():
                 self._listener.line(line)
 
-    def _log_errors(self, texts: list[str]) -> None:
+    def _log_errors(self, data: bytes) -> None:
+        self._log(self._errors.feed(data))
+
+    def _log(self, texts: list[str]) -> None:
         for text in texts:
             self._last_words = text
             self._chatter.say("info", "worker stderr", text, pid=self.pid)
 
-    def _settle(self, at_once: bool) -> None:
-        if at_once:
+    # How the listener learns of the end.
+
+    def _settle(self) -> None:
+        if self._exited.is_set() and not self._speaking:
             self._tell_end()
-        elif self._settling is None and (self._exited.is_set() or STDOUT not in self._open_pipes):
-            self._settling = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._tell_end)
+        elif self._settling is None and (self._exited.is_set() or "output" not in self._speaking):
+            self._settling = self._loop.call_later(SETTLE_SECONDS, self._tell_end)
 
     def _tell_end(self) -> None:
-        status = self._transport.get_returncode() if self._transport is not None else None
-        words = f"; its last words: {self._program.mask(self._last_words)[:300]}" if self._last_words else ""
-        self._end(_how_it_ended(status) + words)
+        words = f"; its last words: {self._mask(self._last_words)[:300]}" if self._last_words else ""
+        self._end(_how_it_ended(self._process.returncode) + words)
 
     def _end(self, how: str) -> None:
         if self._settling is not None:
@@ -230,6 +234,36 @@ class Worker(asyncio.SubprocessProtocol):
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.ended(how)
+
+
+class _Pipe(asyncio.Protocol):
+    """One pipe that a child writes to."""
+
+    def __init__(self, feed: Callable[[bytes], None], end: Callable[[], None]) -> None:
+        self._feed = feed
+        self._end = end
+
+    def data_received(self, data: bytes) -> None:
+        self._feed(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end()
+
+
+def _spawn(program: Program) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(  # noqa: S603 - the command is the operator's, and no shell reads it
+            program.command,
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=program.environ(),
+            cwd=program.directory,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise SpawnError(_spawn_fault(program, error), error.errno in CROWDED) from error
 
 
 def _how_it_ended(status: int | None) -> str:
