@@ -1,0 +1,101 @@
+"""The adapter for PostgreSQL.
+
+A read runs in a read-only transaction, a write as a statement of its own, each in one round trip with a statement that
+the connection prepares once. A cancel goes to the server over a socket that takes none of its connections.
+"""
+
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict
+
+from pooler.backends import base, statements, traces
+from pooler.backends.base import Answer, Failure, Operation, Tag, Traits, Verdict, Work
+from pooler.backends.postgres import connection as connections
+from pooler.backends.postgres import exchange
+from pooler.backends.postgres.classify import classify
+from pooler.backends.postgres.connection import Connection
+from pooler.backends.postgres.exchange import Exchange, Plan
+from pooler.backends.postgres.settings import Settings
+
+STOP_SECONDS = 5.0
+"""How long a cancel may take to reach the server."""
+
+
+def build(settings: Settings) -> "Adapter":
+    """Makes the adapter. Raises ValueError when libpq cannot read the connection string."""
+    url = settings.url.get_secret_value()
+    try:
+        conninfo_to_dict(url)
+    except Exception:  # noqa: BLE001 - its message repeats the string, and with it the password
+        raise ValueError("`url` is no connection string that libpq can read") from None
+    return Adapter(url)
+
+
+class Adapter(base.Adapter[Connection, Plan]):
+    """Connections to one database as one role."""
+
+    traits = Traits(io="async", affinity="none", cancel="native", reset="full", tx="local", fate="shared")
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def prepare(self, operation: Operation) -> Plan:
+        statement = statements.parse(operation.statement or "", statements.POSTGRES)
+        rendered = statement.render("numeric_dollar")
+        return Plan(
+            name=operation.name,
+            rendered=rendered,
+            text=rendered.sql.encode(),
+            read=operation.effect == "read",
+            leaves_no_trace=operation.effect == "read" and traces.leaves_no_trace(statement),
+            page_rows=operation.page_rows,
+            page_bytes=operation.page_bytes,
+        )
+
+    async def open(self, tag: Tag) -> Connection:
+        return await connections.connect(self._url, tag)
+
+    async def validate(self, connection: Connection) -> None:
+        await connection.run(exchange.command(connection, b"SELECT 1"))
+
+    async def execute(self, connection: Connection, work: Work) -> Answer:
+        plan: Plan = work.prepared
+        if not plan.leaves_no_trace:
+            connection.dirty = True
+        attempt = Exchange(connection, plan, work.arguments)
+        await connection.run(attempt.run())
+        if attempt.stale:
+            attempt = Exchange(connection, plan, work.arguments)
+            await connection.run(attempt.run())
+        if attempt.unfinished and await self.cancel(connection) is Verdict.DISCARD:
+            raise base.BackendError(
+                Failure(base.FailureKind.DEAD, "the server did not stop sending rows behind the page")
+            )
+        return Answer(attempt.answer())
+
+    async def cancel(self, connection: Connection) -> Verdict:
+        """Stops the statement, reads what is left of it, and makes one round trip more: a stray cancel hits that."""
+        if connection.syncs and not await connections.stop(connection.link, STOP_SECONDS):
+            return Verdict.DISCARD
+        await connection.run(exchange.drain(connection))
+        await connection.run(exchange.command(connection, b"ROLLBACK"))
+        return _verdict(connection)
+
+    async def reset(self, connection: Connection) -> Verdict:
+        if connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            await connection.run(exchange.command(connection, b"ROLLBACK"))
+        connection.prepared.clear()
+        await connection.run(exchange.command(connection, b"DISCARD ALL"))
+        connection.dirty = False
+        return _verdict(connection)
+
+    async def close(self, connection: Connection, force: bool) -> bool:
+        return await connections.close(connection, force)
+
+    def classify(self, error: BaseException) -> Failure:
+        return classify(error)
+
+
+def _verdict(connection: Connection) -> Verdict:
+    """An open or failed transaction after a clean-up means that nobody knows what this connection is doing."""
+    idle = connection.pgconn.transaction_status == pq.TransactionStatus.IDLE and not connection.syncs
+    return Verdict.CLEAN if idle else Verdict.DISCARD

@@ -1,0 +1,199 @@
+"""The exchanges with a server, as psycopg's generators: what is sent in one batch, and what must come back for it.
+
+A batch ends with a Sync, and the server answers each with a ReadyForQuery; between the two an error skips the rest of
+the batch. So whatever happens, an exchange reads on to its Sync, and leaves the connection idle or says that it is not.
+Nothing here waits by itself, knows a deadline, or judges an error.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import errors, generators, pq
+from psycopg.abc import PQGen
+from psycopg.abc import Transformer as Reader
+from psycopg.adapt import Transformer
+from psycopg.pq.abc import PGresult
+
+from pooler.backends.postgres import parameters
+from pooler.backends.postgres.connection import Connection
+from pooler.backends.postgres.loaders import LOADERS
+from pooler.backends.statements import Rendered
+from pooler.backends.tables import BATCH_ROWS, Page, affected_answer
+
+PREPARED_MAX = 200
+"""Statements that a connection keeps prepared; a plan costs the server some 10 to 100 kB."""
+
+_ROWS = frozenset({pq.ExecStatus.TUPLES_OK, pq.ExecStatus.TUPLES_CHUNK, pq.ExecStatus.SINGLE_TUPLE})
+
+TAIL_BATCHES = 5
+"""Batches behind a full page that are read and dropped, because that is cheaper than to cancel the statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An operation, compiled."""
+
+    name: str
+    rendered: Rendered
+    text: bytes
+    read: bool
+    leaves_no_trace: bool
+    page_rows: int
+    page_bytes: int
+
+
+class Exchange:
+    """One plan, run once on one connection."""
+
+    def __init__(self, connection: Connection, plan: Plan, arguments: Mapping[str, Any]) -> None:
+        """Raises BackendError when an argument cannot be sent at all; nothing has been sent then."""
+        self._connection = connection
+        self._pgconn = connection.pgconn
+        self._plan = plan
+        self._types, self._values = parameters.encode([arguments.get(name) for name in plan.rendered.names])
+        self._page: Page | None = None
+        self._affected = 0
+        self._error: Exception | None = None
+        self.stale = False
+        """The server no longer takes our prepared statement; nothing happened, and it is forgotten: run it anew."""
+        self.unfinished = False
+        """The page is full and the server is still sending rows: stop it, and then `drain`."""
+
+    def answer(self) -> bytes:
+        """The table or the count. Raises what went wrong."""
+        if self._error is not None:
+            raise self._error
+        return affected_answer(self._affected) if self._page is None else self._page.body()
+
+    def run(self) -> PQGen[None]:
+        """Sends the batch and reads it to its end, or to where it is `unfinished`."""
+        handlers = self._send()
+        yield from generators.send(self._pgconn)
+        for handle in handlers:
+            yield from handle()
+            if self.unfinished:
+                return
+        yield from _to_sync(self._connection)
+        if self._pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            yield from command(self._connection, b"ROLLBACK")
+
+    def _send(self) -> deque[Callable[[], PQGen[None]]]:
+        """Queues the batch. A new statement is prepared in front of the transaction that uses it."""
+        connection, pgconn, plan = self._connection, self._pgconn, self._plan
+        handlers: deque[Callable[[], PQGen[None]]] = deque()
+        key = (plan.text, self._types)
+        name = connection.prepared.get(key)
+        if name is None:
+            if len(connection.prepared) >= PREPARED_MAX:
+                oldest = connection.prepared.pop(next(iter(connection.prepared)))
+                pgconn.send_query_params(b"DEALLOCATE " + oldest, None)
+                handlers.append(self._expect_done)
+            connection.names += 1
+            name = b"penstock_%d" % connection.names
+            pgconn.send_prepare(name, plan.text, self._types)
+            handlers.append(lambda: self._note_prepared(name))
+        if plan.read:
+            pgconn.send_query_params(b"BEGIN READ ONLY", None)
+            handlers.append(self._expect_done)
+        pgconn.send_query_prepared(name, self._values)
+        handlers.append(self._read_rows)
+        if plan.read:
+            pgconn.send_query_params(b"COMMIT", None)
+            handlers.append(self._expect_done)
+        pgconn.pipeline_sync()
+        connection.syncs += 1
+        return handlers
+
+    def _expect_done(self) -> PQGen[None]:
+        while result := (yield from generators.fetch(self._pgconn)):
+            self._note_error(result)
+
+    def _note_prepared(self, name: bytes) -> PQGen[None]:
+        yield from self._expect_done()
+        if self._error is None:
+            self._connection.prepared[self._plan.text, self._types] = name
+
+    def _read_rows(self) -> PQGen[None]:
+        if self._error is None:
+            self._pgconn.set_chunked_rows_mode(BATCH_ROWS)
+        transformer: Reader = Transformer(LOADERS)
+        behind = 0
+        while result := (yield from generators.fetch(self._pgconn)):
+            if result.status in _ROWS:
+                self._take(result, transformer)
+            elif result.status == pq.ExecStatus.COMMAND_OK:
+                self._affected = result.command_tuples or 0
+            else:
+                self._note_error(result)
+            behind += self._full
+            if self._plan.read and behind > TAIL_BATCHES and result.status == pq.ExecStatus.TUPLES_CHUNK:
+                self.unfinished = True
+                return
+
+    @property
+    def _full(self) -> bool:
+        return self._error is not None or (self._page is not None and self._page.wanted == 0)
+
+    def _take(self, result: PGresult, transformer: Reader) -> None:
+        """Adds a batch to the page. What goes wrong here must not leave the rest of the exchange unread."""
+        if self._full:
+            return
+        try:
+            if self._page is None:
+                columns = [(result.fname(index) or b"").decode() for index in range(result.nfields)]
+                self._page = Page(columns, self._plan.page_rows, self._plan.page_bytes)
+            transformer.set_pgresult(result)
+            self._page.add(transformer.load_rows(0, result.ntuples, tuple))
+        except Exception as error:  # noqa: BLE001 - kept, and raised by `answer`
+            self._error = error
+
+    def _note_error(self, result: PGresult) -> None:
+        if result.status == pq.ExecStatus.FATAL_ERROR and self._error is None:
+            self._error = errors.error_from_result(result)
+            if _is_stale(self._error):
+                self._connection.prepared.pop((self._plan.text, self._types), None)
+                self.stale = True
+
+
+def _is_stale(error: psycopg.Error) -> bool:
+    """Whether the error is about our prepared statement: dropped by somebody, or its table has changed since."""
+    return error.sqlstate == "26000" or error.diag.source_function == "RevalidateCachedQuery"
+
+
+def command(connection: Connection, text: bytes) -> PQGen[None]:
+    """One command without values or rows, as a batch of its own. Raises the server's error."""
+    connection.pgconn.send_query_params(text, None)
+    connection.pgconn.pipeline_sync()
+    connection.syncs += 1
+    yield from generators.send(connection.pgconn)
+    error: psycopg.Error | None = None
+    while result := (yield from generators.fetch(connection.pgconn)):
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            error = errors.error_from_result(result)
+    yield from _to_sync(connection)
+    if error is not None:
+        raise error
+
+
+def drain(connection: Connection) -> PQGen[None]:
+    """Sends what an interrupted exchange had not, and drops all that is still to come for it."""
+    yield from generators.send(connection.pgconn)
+    while connection.syncs:
+        yield from _to_sync(connection)
+
+
+def _to_sync(connection: Connection) -> PQGen[None]:
+    """Drops results up to the end of a batch. libpq has an empty result between two commands of a batch, and nothing
+    but empty ones when the server has gone."""
+    pgconn = connection.pgconn
+    while True:
+        result = yield from generators.fetch(pgconn)
+        if result is None:
+            if pgconn.status == pq.ConnStatus.BAD:
+                raise psycopg.OperationalError("the server closed the connection")
+        elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+            connection.syncs -= 1
+            return

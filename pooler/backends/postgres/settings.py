@@ -1,0 +1,32 @@
+"""The configuration keys of a `postgres` backend, and what its operations must look like. Imports no driver."""
+
+import re
+
+from pydantic import Field, SecretStr, field_validator
+
+from pooler.backends import base, statements
+from pooler.backends.base import Operation
+
+_URL = re.compile(r"postgres(ql)?://\S+|(\w+\s*=\s*('(?:[^'\\]|\\.)*'|\S*)\s*)+")
+
+
+class Settings(base.Settings):
+    """Where the database is. Everything else (TLS, time-outs, several hosts) is said in the URL, as libpq takes it."""
+
+    url: SecretStr = Field(
+        description="A libpq connection string, such as postgresql://user:password@host:5432/database?sslmode=require"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_connection_string(cls, url: SecretStr) -> SecretStr:
+        if not _URL.fullmatch(url.get_secret_value().strip()):
+            raise ValueError("is no PostgreSQL connection string; write postgresql://user@host:5432/database")
+        return url
+
+    def check(self, operation: Operation) -> list[str]:
+        """Besides what every SQL statement must keep to: no COPY, whose stream a call cannot carry."""
+        found = statements.faults(operation, statements.POSTGRES)
+        if not found and statements.parse(operation.statement or "", statements.POSTGRES).verb == "COPY":
+            found.append("COPY streams to the client, which a call cannot do: use SELECT or INSERT")
+        return found
