@@ -1,8 +1,10 @@
-"""What every test shares: the event loop that the programs themselves run on. Nothing else belongs here."""
+"""What every test shares: the event loop that the programs themselves run on, and the real servers' fixtures."""
 
 from typing import Any
 
 import pytest
+
+pytest_plugins = ["tests.servers.fixtures"]
 
 
 @pytest.fixture(scope="session")
