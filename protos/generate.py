@@ -4,6 +4,7 @@ Run from the repository's root: `python protos/generate.py`. It never edits a .p
 """
 
 import sys
+import sysconfig
 import tempfile
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +19,10 @@ def generate(into: Path) -> None:
     """Writes the generated modules and their type stubs below `into`, in the sources' own folders."""
     well_known = files("grpc_tools") / "_proto"
     outputs = [f"--{kind}_out={into}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
-    status = protoc.main(["protoc", f"-I{ROOT}", f"-I{well_known}", *outputs, *SOURCES])
+    # protoc looks for its plugins on the PATH, which need not have this environment's folder.
+    scripts = Path(sysconfig.get_path("scripts"))
+    plugins = [f"--plugin={name}={scripts / name}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
+    status = protoc.main(["protoc", f"-I{ROOT}", f"-I{well_known}", *plugins, *outputs, *SOURCES])
     if status != 0:
         raise SystemExit(f"protoc failed with status {status}")
 

@@ -1,0 +1,42 @@
+# One command in, one command to check. The environment is made on demand, from pyproject.toml and constraints.txt.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SOURCES := frontend pooler protos tests
+
+.PHONY: run test check proto bench test-deps constraints
+
+run: $(INSTALLED)
+	$(BIN)/penstock up
+
+test: test-deps
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python protos/generate.py --check
+	@if command -v buf >/dev/null; then buf lint protos; else echo "buf is not at hand: the .proto files were not linted"; fi
+
+proto: $(INSTALLED)
+	$(BIN)/python protos/generate.py
+
+bench: $(INSTALLED)
+	$(BIN)/python -m tests.bench $(ARGS)
+
+# What the tests need beside Python: servers from Debian, where this machine lets us install them.
+test-deps: $(INSTALLED)
+	bash .ci/servers
+
+# Pins what is installed now; run it after a deliberate upgrade.
+constraints: $(INSTALLED)
+	$(BIN)/pip freeze --exclude-editable > constraints.txt
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
