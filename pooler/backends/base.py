@@ -63,6 +63,8 @@ class Failure:
     kind: FailureKind
     message: str
     protocol: ProtocolError | None = None
+    started: bool = True
+    """Whether the backend may have seen the request. False lets the hands send even a write once more."""
 
 
 class BackendError(Exception):
@@ -116,12 +118,14 @@ class Tag:
 
 @dataclass(slots=True)
 class Connection:
-    """One started legacy client. Adapters subclass it; the hands read these three fields and nothing else."""
+    """One started legacy client. Adapters subclass it; the hands read these fields and nothing else."""
 
     tag: Tag
     streams: int = 1
     dirty: bool = False
     """Set by the adapter as soon as the next user could notice this one; `reset` clears it."""
+    broken: str | None = None
+    """Why it can serve no more, where the adapter has noticed without being asked: the hands look while it idles."""
 
 
 @dataclass(frozen=True, slots=True)
