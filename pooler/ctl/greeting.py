@@ -46,10 +46,15 @@ async def _warm(plan: Plan, address: str) -> list[BackendState]:
     with PoolerClient(address) as client:
         while True:
             states = await asyncio.to_thread(_states, client)
-            cold = [state for state in states if state.serving and state.idle + state.in_use < pools[state.name].warm]
+            cold = [state for state in states if _is_warming(state, pools[state.name].warm)]
             if not cold or time.monotonic() > deadline:
                 return states
             await asyncio.sleep(POLL_SECONDS)
+
+
+def _is_warming(state: BackendState, warm: int) -> bool:
+    """Whether there is something to wait for: fewer connections than are kept warm, and no failed start so far."""
+    return state.idle + state.in_use < warm and not state.failure
 
 
 def _states(client: PoolerClient) -> list[BackendState]:
@@ -62,7 +67,7 @@ def _states(client: PoolerClient) -> list[BackendState]:
 def _warmth(states: list[BackendState]) -> str:
     return ", ".join(
         f"{state.name} {state.idle + state.in_use} of {state.cap} connections"
-        if state.serving
+        if not state.failure
         else f"{state.name} not serving ({state.failure})"
         for state in states
     )

@@ -9,6 +9,7 @@ from pooler.ctl.exits import exit_of, fail
 from pooler.service.client import BackendState, CallError, PoolerClient
 
 COLUMNS = ("backend", "kind", "cap", "starting", "idle", "in use", "ending", "queued", "calls", "start", "state")
+WIDTH = 200
 
 
 def show_pools(address: str, timeout_seconds: float, *, as_json: bool) -> None:
@@ -26,10 +27,11 @@ def show_pools(address: str, timeout_seconds: float, *, as_json: bool) -> None:
 
     table = Table(box=None, header_style="bold")
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column in ("backend", "kind", "state") else "right")
+        table.add_column(column, justify="left" if column in ("backend", "kind", "state") else "right", no_wrap=True)
     for backend in backends:
         table.add_row(*_row(backend))
-    Console(highlight=False).print(table)
+    # Not cut where it goes into a file or another program.
+    Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH).print(table)
 
 
 def _row(backend: BackendState) -> list[str]:
@@ -43,5 +45,5 @@ def _row(backend: BackendState) -> list[str]:
         backend.calls_total,
     )
     start = f"{backend.start_ms} ms" if backend.start_ms else "–"
-    state = "serving" if backend.serving else f"not serving: {backend.failure}"
+    state = "serving" if backend.serving else f"not serving: {backend.failure or 'its first start is under way'}"
     return [backend.name, backend.kind, cap, *map(str, numbers), start, state]
