@@ -212,7 +212,7 @@ class Worker:
 
     def _log(self, texts: list[str]) -> None:
         for text in texts:
-            self._last_words = text
+            self._last_words = self._mask(text)
             self._chatter.say("info", "worker stderr", text, pid=self.pid)
 
     # How the listener learns of the end.
@@ -224,7 +224,7 @@ class Worker:
             self._settling = self._loop.call_later(SETTLE_SECONDS, self._tell_end)
 
     def _tell_end(self) -> None:
-        words = f"; its last words: {self._mask(self._last_words)[:300]}" if self._last_words else ""
+        words = f"; its last words: {self._last_words[:300]}" if self._last_words else ""
         self._end(_how_it_ended(self._process.returncode) + words)
 
     def _end(self, how: str) -> None:

@@ -1,5 +1,6 @@
 """The adapter of worker processes: what the pool asks of a worker, in the words of the worker protocol."""
 
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -84,7 +85,8 @@ class ProcessAdapter(base.Adapter[WorkerConnection, results.Prepared]):
 
     def classify(self, error: BaseException) -> base.Failure:
         """Says what an exception means; a worker has mostly said so itself."""
-        return classify.classify(error)
+        failure = classify.classify(error)
+        return replace(failure, message=self.settings.mask(failure.message))
 
     def _params(self, connection: WorkerConnection, work: Work) -> dict[str, Any]:
         if not connection.declared.meta:

@@ -1,6 +1,6 @@
 """What a worker's error, or an exception on the way to it, means."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -23,10 +23,10 @@ def classify(error: BaseException) -> Failure:
             return Failure(FailureKind.BUG, f"the process adapter failed with {type(error).__name__}: see the log")
 
 
-def refusal(error: Mapping[str, Any]) -> Failure:
-    """The meaning of a JSON-RPC error object, in the worker's own words."""
+def refusal(error: Mapping[str, Any], mask: Callable[[str], str] = str) -> Failure:
+    """The meaning of a JSON-RPC error object, in the worker's own words, which are masked before they are cut."""
     message = error.get("message")
-    words = message[:MESSAGE_CHARS_MAX] if isinstance(message, str) and message else "the worker gave no reason"
+    words = brief(mask(message)) if isinstance(message, str) and message else "the worker gave no reason"
     data = error.get("data")
     facts: Mapping[str, Any] = data if isinstance(data, dict) else {}
     named = facts.get("kind")
@@ -37,6 +37,11 @@ def refusal(error: Mapping[str, Any]) -> Failure:
     else:
         return Failure(FailureKind.BUG, f"{words} (the worker names the kind {named!r:.60}, which does not exist)")
     return Failure(kind, words, _protocol_error(facts.get("mcp")))
+
+
+def brief(text: str) -> str:
+    """What fits a message."""
+    return text if len(text) <= MESSAGE_CHARS_MAX else text[: MESSAGE_CHARS_MAX - 1] + "…"
 
 
 def _protocol_error(mcp: Any) -> ProtocolError | None:

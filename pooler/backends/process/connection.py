@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from pooler.backends.base import BackendError, Caller, Connection, Failure, FailureKind, Tag, Verdict
 from pooler.backends.process import wire
-from pooler.backends.process.classify import refusal
+from pooler.backends.process.classify import brief, refusal
 from pooler.backends.process.settings import Settings
 from pooler.runtime.chatter import Chatter
 from pooler.runtime.workers import Program, Worker
@@ -23,6 +23,8 @@ CANCEL_SECONDS = 2.0
 REAP_SECONDS = 5.0
 """How long a killed group may take to be gone; only a process stuck in the kernel needs more than milliseconds."""
 STREAMS_MAX = 256
+LINE_CHARS_SHOWN = 80
+"""How much of a line that broke the protocol is quoted."""
 
 
 class Declaration(BaseModel, frozen=True, extra="ignore"):
@@ -101,7 +103,7 @@ class WorkerConnection(Connection):
                 self._abandoned.add(number)
             raise
         if reply.error is not None:
-            raise self._refused(refusal(reply.error))
+            raise BackendError(refusal(reply.error, self.settings.mask))
         return reply
 
     async def cancel(self) -> Verdict:
@@ -136,7 +138,7 @@ class WorkerConnection(Connection):
 
     def error(self, kind: FailureKind, how: str) -> BackendError:
         """A failure of the worker as a whole; `how` completes "the worker …"."""
-        return BackendError(Failure(kind, self.settings.mask(f"the worker {how}")))
+        return BackendError(Failure(kind, brief(self.settings.mask(f"the worker {how}"))))
 
     # What the worker says.
 
@@ -149,7 +151,8 @@ class WorkerConnection(Connection):
             else:
                 self._note(message)
         except wire.GarbageError as error:
-            self._break(str(error))
+            self.log.warning("worker broke the protocol", fault=self.settings.mask(str(error)))
+            self._break(f"{error}: {self.settings.mask(line.decode(errors='replace'))[:LINE_CHARS_SHOWN]!r}")
 
     def ended(self, how: str) -> None:
         """Nothing more will come."""
@@ -196,9 +199,6 @@ class WorkerConnection(Connection):
             raise self.error(
                 FailureKind.BUG, f"answered `open` with what this pooler does not speak ({faults})"
             ) from error
-
-    def _refused(self, failure: Failure) -> BackendError:
-        return BackendError(Failure(failure.kind, self.settings.mask(failure.message), failure.protocol))
 
     async def _say_close(self, patience: float) -> None:
         try:

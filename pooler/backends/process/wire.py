@@ -11,7 +11,10 @@ CANCELLED = -32800
 
 
 class GarbageError(Exception):
-    """A line that no worker of this protocol writes; completes the sentence "the worker …"."""
+    """A line that no worker of this protocol writes; the message completes the sentence "the worker …".
+
+    It does not quote the line, which may hold a secret: whoever shows it masks it before cutting it short.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +50,32 @@ def parse(line: bytes) -> Reply | Note:
     try:
         message = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise GarbageError(f"wrote a line that is not JSON ({_excerpt(line)})") from error
+        raise GarbageError("wrote a line that is not JSON") from error
     if not isinstance(message, dict):
-        raise GarbageError(f"wrote a line that is no JSON-RPC object ({_excerpt(line)})")
+        raise GarbageError("wrote a line that is no JSON-RPC object")
     if "method" in message:
-        return _note(message, line)
-    return _reply(message, line)
+        return _note(message)
+    return _reply(message)
 
 
-def _note(message: dict[str, Any], line: bytes) -> Note:
+def _note(message: dict[str, Any]) -> Note:
     method, params = message["method"], message.get("params", {})
     if not isinstance(method, str) or not isinstance(params, dict):
-        raise GarbageError(f"wrote a notification without a name or an object of parameters ({_excerpt(line)})")
+        raise GarbageError("wrote a notification without a name or an object of parameters")
     if "id" in message:
         raise GarbageError(f"asked the pooler for {method!r:.60}, which answers no requests")
     number = params.get("id")
     return Note(method, number if type(number) is int else None, params)
 
 
-def _reply(message: dict[str, Any], line: bytes) -> Reply:
+def _reply(message: dict[str, Any]) -> Reply:
     number, error = message.get("id"), message.get("error")
     if error is not None and not isinstance(error, dict):
-        raise GarbageError(f"wrote an error that is no object ({_excerpt(line)})")
+        raise GarbageError("wrote an error that is no object")
     if number is None and error is not None:
-        raise GarbageError(f"could not read a request: {error.get('message')!s:.200}")
+        raise GarbageError(f"could not read a request: {error.get('message')}")
     if type(number) is not int:
-        raise GarbageError(f"wrote an answer without the number of its request ({_excerpt(line)})")
+        raise GarbageError("wrote an answer without the number of its request")
     if error is None and "result" not in message:
         raise GarbageError(f"answered request {number} with neither a result nor an error")
     return Reply(number, message.get("result"), error)
-
-
-def _excerpt(line: bytes) -> str:
-    return repr(line[:80].decode(errors="replace"))
