@@ -12,7 +12,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from pooler.backends.base import FailureKind, Verdict
+from pooler.backends.base import BackendError, FailureKind, Verdict
 from pooler.backends.process.adapter import build
 from pooler.backends.process.connection import WorkerConnection
 from pooler.backends.process.settings import Settings
@@ -47,6 +47,17 @@ async def test_a_killed_worker_is_dead_and_the_message_names_the_signal(tmp_path
         FailureKind.DEAD,
         "the worker was killed by SIGKILL",
     )
+
+
+async def test_a_request_to_a_worker_that_is_known_to_be_dead_was_never_started(tmp_path: Path) -> None:
+    scripted = Scripted(tmp_path, "log_in()\nread()\nsys.exit(3)")
+    connection = await scripted.open()
+    started = []
+    for _ in range(2):
+        with pytest.raises(BackendError) as raised:
+            await scripted.ask(connection)
+        started.append(raised.value.failure.started)
+    assert started == [True, False]
 
 
 async def test_a_worker_that_exits_is_dead_and_the_message_has_its_status_and_last_words(tmp_path: Path) -> None:

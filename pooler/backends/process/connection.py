@@ -46,12 +46,11 @@ class Pending:
 
 @dataclass(slots=True, eq=False)
 class WorkerConnection(Connection):
-    """One worker. `broken` tells why nothing more can be asked; None while it serves."""
+    """One worker. `broken` completes the sentence "the worker …"."""
 
     settings: Settings = field(kw_only=True)
     log: structlog.typing.FilteringBoundLogger = field(kw_only=True)
     declared: Declaration = field(default_factory=Declaration)
-    broken: str | None = None
     cursors: set[int] = field(default_factory=set)
     """Requests whose answer was a page with more to come: the worker still holds the rest."""
     _pending: dict[int, Pending] = field(default_factory=dict)
@@ -89,7 +88,7 @@ class WorkerConnection(Connection):
         Cancelled, it leaves a request under way that `cancel` deals with.
         """
         if self.broken is not None:
-            raise self.error(FailureKind.DEAD, self.broken)
+            raise self.error(FailureKind.DEAD, self.broken, started=False)
         number = self._asked
         self._asked += 1
         future: asyncio.Future[wire.Reply] = asyncio.get_running_loop().create_future()
@@ -136,9 +135,9 @@ class WorkerConnection(Connection):
             self.log.error("worker survives SIGKILL", pid=self.worker.pid, seconds=REAP_SECONDS)
         return gone
 
-    def error(self, kind: FailureKind, how: str) -> BackendError:
+    def error(self, kind: FailureKind, how: str, started: bool = True) -> BackendError:
         """A failure of the worker as a whole; `how` completes "the worker …"."""
-        return BackendError(Failure(kind, brief(self.settings.mask(f"the worker {how}"))))
+        return BackendError(Failure(kind, brief(self.settings.mask(f"the worker {how}")), started=started))
 
     # What the worker says.
 

@@ -19,4 +19,5 @@ def classify(error: BaseException) -> Failure:
     kind = KINDS.get(type(error))
     if kind is None:
         return Failure(FailureKind.BUG, f"the simulated adapter failed with {type(error).__name__}: see the log")
-    return Failure(kind, str(error))
+    # A poisoned session answers that it will do nothing; of a dead one nobody knows what it still did.
+    return Failure(kind, str(error), started=not isinstance(error, system.PoisonedError))
