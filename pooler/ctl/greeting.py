@@ -34,7 +34,8 @@ async def greet(plan: Plan, mcp_address: str, pooler_address: str, begun: float)
         await asyncio.to_thread(_list, console, plan, mcp_address)
     url = f"http://{mcp_address}/mcp"
     console.print(f"\nMCP is at [bold]{url}[/bold]; the pooler's gRPC at {pooler_address}. Ctrl-C ends both.")
-    for place, snippet in paste.snippets(url, pooler_address, None if plan.demo else plan.file):
+    elsewhere = None if pooler_address == plan.pooler else pooler_address
+    for place, snippet in paste.snippets(url, elsewhere, None if plan.demo else plan.file):
         console.print(f"\n[bold]{place}[/bold]")
         console.print(snippet, markup=False)
 

@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-DEFAULT_POOLER = "127.0.0.1:7433"
 
+def snippets(mcp_url: str, pooler: str | None, config: Path | None) -> list[tuple[str, str]]:
+    """What to paste where: pairs of a client's file and JSON for it.
 
-def snippets(mcp_url: str, pooler: str, config: Path | None) -> list[tuple[str, str]]:
-    """What to paste where: pairs of a client's file and JSON for it."""
+    `pooler`: its address, when a frontend would not find it by itself.
+    """
     return [
         ("Cursor, ~/.cursor/mcp.json (and others that take an address)", _json("mcpServers", {"url": mcp_url})),
         ("VS Code, .vscode/mcp.json", _json("servers", {"type": "http", "url": mcp_url})),
@@ -20,11 +21,11 @@ def snippets(mcp_url: str, pooler: str, config: Path | None) -> list[tuple[str, 
     ]
 
 
-def _command(pooler: str, config: Path | None) -> dict[str, Any]:
+def _command(pooler: str | None, config: Path | None) -> dict[str, Any]:
     """A frontend of the client's own on stdio; it reaches the pooler that runs already."""
     options = [] if config is None else ["--config", str(config.resolve())]
     entry: dict[str, Any] = {"command": _penstock(), "args": ["frontend", *options, "--stdio"]}
-    if config is None and pooler != DEFAULT_POOLER:
+    if pooler is not None:
         entry["env"] = {"PENSTOCK_FRONTEND_POOLER": pooler}
     return entry
 

@@ -30,6 +30,8 @@ class Plan:
     """The frontend's environment."""
     mcp: str
     """Where the frontend will listen."""
+    pooler: str
+    """Where a frontend that is started by itself will look for the pooler."""
     token: str | None
     """A bearer token that the frontend takes, when it asks for one."""
     demo: bool
@@ -50,7 +52,8 @@ def plan_for(file: Path, *, demo: bool = False) -> Plan:
         file, {"frontend.listen": mcp, "pooler.listen": config.pooler.listen, "pooler.http": config.pooler.http}
     )
     tokens = section.get("tokens") or [{}]
-    return Plan(file, config, variables, mcp, tokens[0].get("token"), demo)
+    pooler = POOLER_ADDRESS if demo else variables.get(f"{frontend.PREFIX}POOLER", POOLER_ADDRESS)
+    return Plan(file, config, variables, mcp, pooler, tokens[0].get("token"), demo)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def request(
         response = connection.getresponse()
         text = response.read().decode()
         elapsed_ms = (time.perf_counter() - begun) * 1000
-        message = _message(text, response.getheader("Content-Type", ""))
+        message = message_in(text, response.getheader("Content-Type", ""))
     except (OSError, HTTPException, ValueError) as error:
         raise ProbeError(f"the frontend at {address} gave no answer that could be read: {error}") from error
     finally:
@@ -65,7 +65,7 @@ def request(
     return Answer(message["result"], elapsed_ms)
 
 
-def _message(text: str, content_type: str) -> dict[str, Any]:
+def message_in(text: str, content_type: str) -> dict[str, Any]:
     """The answer in a body: JSON, or the last event of a stream when it took the server long."""
     if content_type.startswith("text/event-stream"):
         data = [line.removeprefix("data:") for line in text.splitlines() if line.startswith("data:")]

@@ -76,10 +76,14 @@ class Program:
                     await self._process.wait()
             except TimeoutError:
                 print(f"the {self.name} did not end within {grace_seconds:g} s and was killed", file=sys.stderr)
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.kill()
+                self.kill()
                 await self._process.wait()
         await self._forwarding
+
+    def kill(self) -> None:
+        """Ends it at once; it has no last words."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
 
     def reload(self) -> None:
         """Tells it to read its configuration again."""
@@ -108,8 +112,10 @@ class Program:
 
 def listening_address(line: str) -> str | None:
     """The address in a log line that says where a program listens, in either form of log."""
-    if line.startswith("{"):
-        with contextlib.suppress(orjson.JSONDecodeError):
-            facts = orjson.loads(line)
-            return facts.get("address") if facts.get("event") == "listening" else None
-    return match[1] if (match := _LISTENING.search(line)) else None
+    if not line.startswith("{"):
+        return match[1] if (match := _LISTENING.search(line)) else None
+    try:
+        facts = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return facts.get("address") if facts.get("event") == "listening" else None

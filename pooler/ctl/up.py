@@ -38,10 +38,19 @@ def up(file: Path | None) -> int:
 
 async def _supervise(plan: Plan) -> int:
     stop = asyncio.Event()
+    running: list[Program] = []
+
+    def interrupt() -> None:
+        """The first time asks everything to end in order; the second time nobody wants to wait for that."""
+        if stop.is_set():
+            for program in running:
+                program.kill()
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, interrupt)
     async with AsyncExitStack() as programs:
-        work = asyncio.create_task(_run(plan, programs))
+        work = asyncio.create_task(_run(plan, programs, running))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -53,9 +62,10 @@ async def _supervise(plan: Plan) -> int:
     return 0
 
 
-async def _run(plan: Plan, programs: AsyncExitStack) -> None:
+async def _run(plan: Plan, programs: AsyncExitStack, running: list[Program]) -> None:
     """Starts both, greets, waits for an end. Raises ProgramError at an end, ProbeError when no call got through."""
     pooler = await Program.start("pooler", [*POOLER_COMMAND, "--config", str(plan.file)], os.environ)
+    running.append(pooler)
     programs.push_async_callback(pooler.stop, plan.config.pooler.drain_grace_seconds + GRACE_MARGIN_SECONDS)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, pooler.reload)
     begun = time.monotonic()
@@ -64,6 +74,7 @@ async def _run(plan: Plan, programs: AsyncExitStack) -> None:
     if pooler_address != plan.config.pooler.listen:
         variables = variables | {f"{frontend.PREFIX}POOLER": pooler_address}
     front = await Program.start("frontend", frontend.COMMAND, variables)
+    running.append(front)
     programs.push_async_callback(front.stop, FRONTEND_GRACE_SECONDS)
     mcp_address = await front.ready(plan.mcp, READY_SECONDS)
     ends = [asyncio.create_task(program.ended()) for program in (pooler, front)]
@@ -77,6 +88,7 @@ async def _run(plan: Plan, programs: AsyncExitStack) -> None:
     finally:
         for task in (*ends, greet):
             task.cancel()
+        await asyncio.gather(*ends, greet, return_exceptions=True)
 
 
 def _report(work: asyncio.Task[None]) -> int:
