@@ -21,15 +21,20 @@ _FRAME = len(b'{"columns":,"rows":[],"row_count":1000000000,"truncated":true}')
 class Page:
     """Collects rows until the page is full."""
 
-    __slots__ = ("_columns", "_free", "_limit", "_parts", "_rows", "_rows_max", "truncated")
+    __slots__ = ("_columns", "_free", "_limit", "_parts", "_rows", "_rows_max", "_strict", "truncated")
 
-    def __init__(self, columns: Sequence[str], rows_max: int, bytes_max: int) -> None:
-        """Raises BackendError (TOO_LARGE) when the names of the columns alone fill the page."""
+    def __init__(self, columns: Sequence[str], rows_max: int, bytes_max: int, strict: bool = True) -> None:
+        """Raises BackendError (TOO_LARGE) when the names of the columns alone fill the page.
+
+        `strict=False` is for what a write gives back: it has happened, so a row that does not fit is no failure but is
+        left out, and the page says that it was cut.
+        """
         self._columns = values.encode(list(columns))
         self._parts: list[bytes] = []
         self._rows = 0
         self._rows_max = rows_max
         self._limit = bytes_max
+        self._strict = strict
         self._free = bytes_max - _FRAME - len(self._columns)
         self.truncated = False
         if self._free < 0:
@@ -44,7 +49,7 @@ class Page:
         return 0 if self.truncated else min(self._rows_max + 1 - self._rows, BATCH_ROWS)
 
     def add(self, rows: Sequence[Any]) -> None:
-        """Takes the next rows. Raises BackendError (TOO_LARGE) when the very first one does not fit."""
+        """Takes the next rows. Raises BackendError (TOO_LARGE) when the very first one does not fit a strict page."""
         fitting = rows[: self._rows_max - self._rows]
         if len(fitting) < len(rows):
             self.truncated = True
@@ -62,7 +67,7 @@ class Page:
         for row in rows:
             encoded = values.encode(row)
             if len(encoded) + 1 > self._free:
-                if self._rows == 0:
+                if self._rows == 0 and self._strict:
                     raise _too_large(f"the first row takes {len(encoded)} bytes", self._limit)
                 return
             self._take(encoded, 1)

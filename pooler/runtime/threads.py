@@ -108,6 +108,11 @@ class PinnedThread:
         """Whether the thread has work, wanted by somebody or not."""
         return self._under_way > 0
 
+    @property
+    def ended(self) -> bool:
+        """Whether it takes no further work; it may still have some."""
+        return self._ended
+
     def submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         """Runs a function in the thread, after those before it.
 

@@ -28,6 +28,8 @@ class Subject(ABC):
     """
 
     adapter: Adapter[Any, Any]
+    dies_at_work: bool = True
+    """Whether the backend's side can end in the middle of a request; a file that is read in our own process cannot."""
     secret: str = ""
     """A text in the settings of `unreachable` that no message may show; empty where there is none to hide."""
 

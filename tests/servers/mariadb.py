@@ -37,6 +37,17 @@ class MariadbServer(Server):
             row = cursor.fetchone()
             return int(row[0]) if row else 0
 
+    def run_as_owner(self, command: str) -> None:
+        """Makes something in the database `legacy`."""
+        with self._admin() as connection, connection.cursor() as cursor:
+            cursor.execute("USE legacy")
+            cursor.execute(command)
+
+    def kill_connection(self, server_id: int) -> None:
+        """Ends a connection as an administrator would; returns before it is gone."""
+        with self._admin() as connection, connection.cursor() as cursor:
+            cursor.execute(f"KILL CONNECTION {server_id:d}")
+
     def connections(self) -> int:
         return self.ask("SELECT count(*) FROM information_schema.processlist WHERE user IN ('legacy', 'limited')")
 

@@ -47,6 +47,11 @@ class PostgresServer(Server):
         with psycopg.connect(self.admin_url, autocommit=True, row_factory=scalar_row) as connection:
             return int(connection.execute(query, values).fetchone() or 0)
 
+    def run_as_owner(self, command: str) -> None:
+        """Makes something in the database, as the role `legacy`."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(command)
+
     def connections(self) -> int:
         return self.ask(OURS)
 

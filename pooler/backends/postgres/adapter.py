@@ -4,11 +4,12 @@ A read runs in a read-only transaction, a write as a statement of its own, each 
 the connection prepares once. A cancel goes to the server over a socket that takes none of its connections.
 """
 
+import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from pooler.backends import base, statements, traces
-from pooler.backends.base import Answer, Failure, Operation, Tag, Traits, Verdict, Work
+from pooler.backends.base import Answer, BackendError, Failure, FailureKind, Operation, Tag, Traits, Verdict, Work
 from pooler.backends.postgres import connection as connections
 from pooler.backends.postgres import exchange
 from pooler.backends.postgres.classify import classify
@@ -61,15 +62,14 @@ class Adapter(base.Adapter[Connection, Plan]):
         plan: Plan = work.prepared
         if not plan.leaves_no_trace:
             connection.dirty = True
+        _expect_alive(connection)
         attempt = Exchange(connection, plan, work.arguments)
         await connection.run(attempt.run())
         if attempt.stale:
             attempt = Exchange(connection, plan, work.arguments)
             await connection.run(attempt.run())
         if attempt.unfinished and await self.cancel(connection) is Verdict.DISCARD:
-            raise base.BackendError(
-                Failure(base.FailureKind.DEAD, "the server did not stop sending rows behind the page")
-            )
+            raise BackendError(Failure(FailureKind.DEAD, "the server did not stop sending rows behind the page"))
         return Answer(attempt.answer())
 
     async def cancel(self, connection: Connection) -> Verdict:
@@ -93,6 +93,15 @@ class Adapter(base.Adapter[Connection, Plan]):
 
     def classify(self, error: BaseException) -> Failure:
         return classify(error)
+
+
+def _expect_alive(connection: Connection) -> None:
+    """Looks at what has come while the connection was idle: an end that came before the request cannot be its doing."""
+    try:
+        connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        words = "the server closed the connection while it was idle"
+        raise BackendError(Failure(FailureKind.DEAD, words, started=False)) from None
 
 
 def _verdict(connection: Connection) -> Verdict:

@@ -19,7 +19,8 @@ from psycopg.waiting import wait_async
 from pooler.backends import base
 from pooler.backends.base import Tag
 from pooler.backends.postgres.loaders import LOADERS
-from pooler.backends.postgres.sockets import Sockets, ended
+from pooler.backends.postgres.sockets import Sockets
+from pooler.runtime.sockets import ended
 
 T = TypeVar("T")
 
@@ -74,6 +75,8 @@ class Connection(base.Connection):
     """The name of each prepared statement, by its text and the types of its values; the oldest first."""
     names: int = 0
     """How many names have been given out."""
+    gone: bool | None = None
+    """What the last close found out; None while another may find out more."""
     syncs: int = 0
     """How many ends of a transaction the server still owes us."""
 
@@ -115,6 +118,8 @@ def name(tag: Tag) -> str:
 
 async def close(connection: Connection, force: bool) -> bool:
     """Ends a connection. True: the server has let go of it."""
+    if connection.gone is not None:
+        return connection.gone
     link = connection.link
     if force and not link.closed and link.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
         await stop(link, CANCEL_SECONDS)
@@ -125,6 +130,7 @@ async def close(connection: Connection, force: bool) -> bool:
         connection.duplicate.close()
         raise
     if certain or force:
+        connection.gone = certain
         connection.duplicate.close()
     return certain
 

@@ -144,7 +144,7 @@ class Exchange:
         try:
             if self._page is None:
                 columns = [(result.fname(index) or b"").decode() for index in range(result.nfields)]
-                self._page = Page(columns, self._plan.page_rows, self._plan.page_bytes)
+                self._page = Page(columns, self._plan.page_rows, self._plan.page_bytes, strict=self._plan.read)
             transformer.set_pgresult(result)
             self._page.add(transformer.load_rows(0, result.ntuples, tuple))
         except Exception as error:  # noqa: BLE001 - kept, and raised by `answer`

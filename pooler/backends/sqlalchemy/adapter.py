@@ -1,0 +1,111 @@
+"""The adapter for SQLAlchemy's dialects: what the hands ask for becomes work for the connection's thread."""
+
+from functools import partial
+from typing import cast, get_args
+
+from sqlalchemy import URL, make_url
+
+from pooler.backends import base, statements, traces
+from pooler.backends.base import Answer, BackendError, Failure, Operation, Tag, Verdict, Work
+from pooler.backends.sqlalchemy import work as works
+from pooler.backends.sqlalchemy.classify import classify, classify_start
+from pooler.backends.sqlalchemy.connection import Connection
+from pooler.backends.sqlalchemy.doors import Doors
+from pooler.backends.sqlalchemy.manners import Manners
+from pooler.backends.sqlalchemy.settings import Settings
+from pooler.backends.sqlalchemy.work import Plan
+
+_SECRET = ("pass", "pwd", "secret", "token", "key")
+"""What is in the name of a connect argument that must not be shown."""
+
+
+def build(settings: Settings) -> "Adapter":
+    """Makes the adapter. Raises ValueError when SQLAlchemy cannot read the URL or has no such dialect."""
+    try:
+        url = make_url(settings.url.get_secret_value())
+        url.get_dialect()
+    except ModuleNotFoundError:
+        raise
+    except Exception:  # noqa: BLE001 - its message may repeat the URL, and with it the password
+        raise ValueError("`url` is no URL that SQLAlchemy can read, or names a dialect that is not installed") from None
+    return Adapter(url, settings)
+
+
+def manners_of(url: URL) -> Manners:
+    """The manners of a URL's dialect and driver; a module is imported when it is needed."""
+    match (url.get_backend_name(), url.get_driver_name()):
+        case ("sqlite", "pysqlite"):
+            from pooler.backends.sqlalchemy.sqlite import SqliteManners
+
+            return SqliteManners()
+        case ("mysql" | "mariadb", "pymysql"):
+            from pooler.backends.sqlalchemy.mysql import MysqlManners
+
+            return MysqlManners()
+    return Manners()
+
+
+class Adapter(base.Adapter[Connection, Plan]):
+    """Connections to one database as one user."""
+
+    def __init__(self, url: URL, settings: Settings) -> None:
+        self._manners = manners_of(url)
+        self.traits = self._manners.traits
+        self._lexis = settings.lexis
+        self._doors = Doors(url, settings.connect_args, self._manners)
+        told = settings.connect_args.items()
+        secrets = [value for name, value in told if isinstance(value, str) and any(word in name for word in _SECRET)]
+        self._secrets = [secret for secret in (url.password, *secrets) if secret]
+
+    def prepare(self, operation: Operation) -> Plan:
+        statement = statements.parse(operation.statement or "", self._lexis)
+        style = self._doors.engine.dialect.paramstyle
+        if style not in get_args(statements.Paramstyle):
+            raise ValueError(f"the driver's parameters are spelled {style!r}, which nobody here can write")
+        return Plan(
+            name=operation.name,
+            rendered=statement.render(cast(statements.Paramstyle, style)),
+            read=operation.effect == "read",
+            leaves_no_trace=operation.effect == "read" and traces.leaves_no_trace(statement),
+            page_rows=operation.page_rows,
+            page_bytes=operation.page_bytes,
+        )
+
+    async def open(self, tag: Tag) -> Connection:
+        try:
+            return await self._doors.open(tag)
+        except BackendError:
+            raise
+        except Exception as error:
+            raise BackendError(classify_start(error, self._manners, self._secrets)) from error
+
+    async def validate(self, connection: Connection) -> None:
+        await connection.thread.submit(partial(self._ping, connection))
+
+    def _ping(self, connection: Connection) -> None:
+        self._doors.engine.dialect.do_ping(connection.driver)
+
+    async def execute(self, connection: Connection, work: Work) -> Answer:
+        plan: Plan = work.prepared
+        if not plan.leaves_no_trace:
+            connection.dirty = True
+        call = partial(works.run, connection, self._manners, plan, work.arguments, work.timeout_seconds)
+        return Answer(await connection.thread.submit(call))
+
+    async def cancel(self, connection: Connection) -> Verdict:
+        if connection.thread.busy and not await self._manners.stop(connection, self._doors):
+            return Verdict.DISCARD
+        await connection.thread.submit(partial(works.roll_back, connection, self._manners))
+        return Verdict.CLEAN
+
+    async def reset(self, connection: Connection) -> Verdict:
+        if not await self._manners.renew(connection, self._doors):
+            return Verdict.DISCARD
+        connection.dirty = False
+        return Verdict.CLEAN
+
+    async def close(self, connection: Connection, force: bool) -> bool:
+        return await self._doors.close(connection, force)
+
+    def classify(self, error: BaseException) -> Failure:
+        return classify(error, self._manners, self._secrets)

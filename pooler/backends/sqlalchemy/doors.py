@@ -1,0 +1,107 @@
+"""Opens and closes the connections to one database, each in its own thread. SQLAlchemy's own pooling is off.
+
+What a driver's connect() is told may differ from one connection to the next (the tag), so it is filled in by the thread
+that connects.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Mapping
+from functools import partial
+from typing import Any
+
+import sqlalchemy
+import structlog
+from sqlalchemy import URL, Engine
+from sqlalchemy.pool import NullPool
+
+from pooler.backends.base import Tag
+from pooler.backends.sqlalchemy.connection import Connection
+from pooler.backends.sqlalchemy.manners import Manners
+from pooler.runtime.sockets import ended
+from pooler.runtime.threads import PinnedThread
+
+log = structlog.get_logger(__name__)
+
+GIVE_UP_SECONDS = 30.0
+"""How long a start that was given up waits for the driver to come back, so that what it opened can be closed. Drivers
+are told to give up after `manners.CONNECT_SECONDS`; past this the thread still closes it by itself."""
+
+CLOSE_SECONDS = 4.0
+"""How long a close waits for the driver, and then for the proof; the hands allow 10 s for both."""
+
+
+class Doors:
+    """Opens and closes the connections to one database."""
+
+    def __init__(self, url: URL, arguments: Mapping[str, Any], manners: Manners) -> None:
+        self._manners = manners
+        self._arguments = dict(arguments)
+        self._opening = threading.local()
+        self.side = asyncio.Semaphore(1)
+        """Side-channel work takes one connection at a time: the reserve is no larger."""
+        self.engine: Engine = sqlalchemy.create_engine(
+            manners.url(url), poolclass=NullPool, pool_reset_on_return=None, hide_parameters=True
+        )
+        sqlalchemy.event.listen(self.engine, "do_connect", self._tell)
+
+    def _tell(self, dialect: Any, record: Any, positional: Any, named: dict[str, Any]) -> None:
+        """Called by SQLAlchemy in the thread that connects, before the driver is."""
+        named.update(self._manners.arguments(named, self._opening.tag))
+        named.update(self._arguments)
+
+    async def open(self, tag: Tag) -> Connection:
+        """A connection, or what the driver raised; then it has been closed again, or will be by its thread."""
+        self._manners.look(self.engine.url)
+        connection = Connection(tag=tag, thread=PinnedThread(str(tag)))
+        try:
+            await connection.thread.submit(partial(self._connect, connection))
+        except BaseException:
+            connection.thread.submit(partial(self._disconnect, connection))
+            connection.thread.end()
+            await _within(connection.thread.idle(), GIVE_UP_SECONDS)
+            if connection.duplicate is not None:
+                await ended(connection.duplicate, CLOSE_SECONDS)
+                connection.duplicate.close()
+            raise
+        return connection
+
+    def _connect(self, connection: Connection) -> None:
+        self._opening.tag = connection.tag
+        connection.sql = self.engine.connect()
+        self._manners.opened(connection)
+
+    def _disconnect(self, connection: Connection) -> None:
+        sql, connection.sql = connection.sql, None
+        if sql is None:
+            return
+        try:
+            sql.close()
+        except Exception as error:  # noqa: BLE001 - a dead connection may refuse its close; the proof comes after it
+            log.debug("driver failed to close", tag=str(connection.tag), error=type(error).__name__)
+
+    async def reopen(self, connection: Connection) -> None:
+        """Closes and opens it in its own thread, keeping its slot: only where that is cheap and certain."""
+        await connection.thread.submit(partial(self._disconnect, connection))
+        await connection.thread.submit(partial(self._connect, connection))
+
+    async def close(self, connection: Connection, force: bool) -> bool:
+        """Ends a connection. True: the driver has closed it, and the server too as far as its manners can tell."""
+        thread = connection.thread
+        if force and thread.busy:
+            await self._manners.kill(connection, self)
+        if not thread.ended:
+            thread.submit(partial(self._disconnect, connection))
+        thread.end()
+        if not await _within(thread.idle(), CLOSE_SECONDS):
+            return False
+        return await self._manners.gone(connection)
+
+
+async def _within(waiting: Awaitable[None], seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await waiting
+    except TimeoutError:
+        return False
+    return True
