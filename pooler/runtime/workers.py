@@ -88,7 +88,12 @@ class Worker:
         self._speaking = {"output", "errors"}
         """Those of its pipes that have not come to their end."""
         self._process = _spawn(program)
-        threading.Thread(target=self._watch, name=f"worker-{self.pid}", daemon=True).start()
+        try:
+            threading.Thread(target=self._watch, name=f"worker-{self.pid}", daemon=True).start()
+        except RuntimeError as error:
+            self.kill()
+            self._process.wait()
+            raise SpawnError("the pooler can start no further thread: raise its limit of processes", True) from error
 
     @classmethod
     async def start(cls, program: Program, listener: Listener, log: FilteringBoundLogger) -> "Worker":

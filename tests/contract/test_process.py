@@ -257,6 +257,15 @@ async def test_a_worker_that_breaks_the_protocol_is_dead_for_good(tmp_path: Path
     assert await scripted.adapter.close(connection, force=True)
 
 
+async def test_a_worker_that_has_lost_its_wits_does_not_fill_the_log(tmp_path: Path) -> None:
+    scripted = Scripted(tmp_path, "log_in()\nread()\nprint('nonsense\\n' * 1000, flush=True)\nserve()")
+    with capture_logs() as logs:
+        connection = await scripted.open()
+        await failure_of(scripted, scripted.ask(connection))
+        await scripted.adapter.close(connection, force=False)
+    assert [entry["event"] for entry in logs].count("worker broke the protocol") == 1
+
+
 async def test_a_large_answer_arrives_whole(tmp_path: Path) -> None:
     scripted = Scripted(tmp_path, "log_in()\nanswer(read(), 'x' * 5_000_000)\nserve()")
     connection = await scripted.open()
@@ -478,6 +487,21 @@ async def test_a_worker_is_told_to_stop_a_page_that_is_not_read_to_its_end(tmp_p
     table = orjson.loads(await scripted.ask(connection))
     assert table == {"columns": ["n"], "rows": [[1]], "row_count": 1, "truncated": True}
     assert orjson.loads(await scripted.ask(connection, a=1)) == {"a": 1}
+    await scripted.adapter.close(connection, force=True)
+
+
+async def test_a_worker_that_does_not_stop_a_page_answers_it_and_serves_nobody_else(tmp_path: Path) -> None:
+    body = """
+    log_in()
+    request = read()
+    answer(request, {"resultType": "page", "columns": ["n"], "rows": [[1]], "more": True})
+    write(id=read()["id"], error={"code": -32601, "message": "no such method"})
+    serve()
+    """
+    scripted = Scripted(tmp_path, body)
+    connection = await scripted.open()
+    assert orjson.loads(await scripted.ask(connection))["rows"] == [[1]]
+    assert connection.broken == "did not stop a page when asked to: no such method"
     await scripted.adapter.close(connection, force=True)
 
 

@@ -61,9 +61,7 @@ class ProcessAdapter(base.Adapter[WorkerConnection, results.Prepared]):
         # that no request leaves anything behind.
         connection.dirty = connection.declared.streams == 1
         reply = await connection.request(prepared.method, self._params(connection, work), work.caller)
-        if reply.id in connection.cursors:
-            await connection.request("stop", {"id": reply.id})
-            connection.cursors.discard(reply.id)
+        await connection.stop_page(reply.id)
         return results.answer(reply.result, prepared)
 
     async def cancel(self, connection: WorkerConnection) -> Verdict:

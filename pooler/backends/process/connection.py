@@ -105,6 +105,18 @@ class WorkerConnection(Connection):
             raise BackendError(refusal(reply.error, self.settings.mask))
         return reply
 
+    async def stop_page(self, number: int) -> None:
+        """Gives back what is left of a page that a request was answered with, if anything is."""
+        if number not in self.cursors:
+            return
+        try:
+            await self.request("stop", {"id": number})
+        except BackendError as error:
+            # The page is good and its caller gets it; it is the next caller who must not meet its rest.
+            self._break(f"did not stop a page when asked to: {error.failure.message}")
+        else:
+            self.cursors.discard(number)
+
     async def cancel(self) -> Verdict:
         """Stops the requests whose callers have left. CLEAN: each of them was answered, and nothing of it remains."""
         left = {number: self._pending[number].future for number in self._abandoned}
@@ -142,7 +154,9 @@ class WorkerConnection(Connection):
     # What the worker says.
 
     def line(self, line: bytes) -> None:
-        """Takes one line of output: an answer, or a notification."""
+        """Takes one line of output: an answer, or a notification. After a fault nothing it says is listened to."""
+        if self.broken is not None:
+            return
         try:
             message = wire.parse(line)
             if isinstance(message, wire.Reply):
@@ -183,9 +197,9 @@ class WorkerConnection(Connection):
         """Ends the conversation: whoever waits for an answer hears why there will be none."""
         if self.broken is None:
             self.broken = how
-        failure = self.error(FailureKind.DEAD, self.broken)
+            self._chatter.account()
         for pending in self._pending.values():
-            pending.future.set_exception(failure)
+            pending.future.set_exception(self.error(FailureKind.DEAD, self.broken))
             pending.future.exception()  # a caller who has left reads it never, and that is no fault
         self._pending.clear()
         self._abandoned.clear()
