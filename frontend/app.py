@@ -7,6 +7,8 @@ lives. This file knows nothing of MCP's messages, and nothing of the pooler's.
 import asyncio
 import contextlib
 import re
+import socket
+import sys
 from collections.abc import Iterable
 
 import structlog
@@ -64,6 +66,11 @@ class Frontend:
         self._life: asyncio.Task[None] | None = None
         self._started = asyncio.Event()
         self._stopping = asyncio.Event()
+
+    @property
+    def connected(self) -> bool:
+        """Whether calls have an open way to the pooler; the next call opens one where there is none."""
+        return self._pooler.connected
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -141,39 +148,53 @@ class Frontend:
     def _health(self, scope: Scope) -> Response:
         if scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("Method not allowed\n", status_code=405, headers={"Allow": "GET, HEAD"})
-        return JSONResponse({"status": "ok", "catalogue": self._mcp.revision, "connected": self._pooler.connected})
+        return JSONResponse({"status": "ok", "catalogue": self._mcp.revision, "connected": self.connected})
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, saying where it listens in one line that programs can read."""
+class Server(uvicorn.Server):
+    """uvicorn with a frontend in it, saying where it listens in one line that programs can read."""
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # unused here
-        await super().startup()
-        for server in self.servers:
-            for socket in server.sockets:
-                host, port = socket.getsockname()[:2]
-                log.info("listening", address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    def __init__(self, settings: Settings) -> None:
+        self.frontend = Frontend(settings)
+        super().__init__(
+            uvicorn.Config(
+                self.frontend,
+                host=settings.host,
+                port=settings.port,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                # Calls are counted, and refused in words, further in; this bounds the sockets, idle ones included.
+                limit_concurrency=2 * settings.calls_max + 64,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+        self.address = ""
+        """Where MCP is served, once `listening` is set."""
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Binds, and says where: with port 0 nobody else knows."""
+        await super().startup(sockets)
+        bound = [each for server in self.servers for each in server.sockets]
+        if bound:
+            host, port = bound[0].getsockname()[:2]
+            self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            log.info("listening", address=self.address)
+            self.listening.set()
 
 
 def serve(settings: Settings) -> None:
-    """Serves MCP over HTTP until a signal ends it."""
-    config = uvicorn.Config(
-        Frontend(settings),
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # Calls are counted, and refused in words, further in; this bounds the sockets, idle ones included.
-        limit_concurrency=2 * settings.calls_max + 64,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    _Server(config).run()
+    """Serves MCP over HTTP until a signal ends it. Exits with 1 when the address cannot be had."""
+    server = Server(settings)
+    server.run()
+    if not server.listening.is_set():
+        sys.exit(1)
 
 
 def serve_stdio(settings: Settings) -> None:

@@ -2,8 +2,7 @@
 
 The completing operation gets, of these, what its schema declares: the text so far under the argument's own name and as
 `value`, and the other arguments that the client has settled. An operation that takes neither form of the text is asked
-for everything, and filtered here by the text as a prefix. It may answer with a table (its first column), a list, or
-MCP's own `completion`.
+for everything, and filtered here by the text as a prefix. It answers with a table (its first column) or a list.
 """
 
 from collections.abc import Mapping
@@ -41,11 +40,9 @@ def arguments_for(operation: Operation, argument: str, text: str, settled: Mappi
     return {name: value for name, value in known.items() if name in operation.properties}
 
 
-def completion_of(body: bytes, content: bool, prefix: str) -> dict[str, Any]:
-    """The `completion` member of an answer. `prefix`: what to filter by, empty when the operation did that."""
+def completion_of(body: bytes, prefix: str) -> dict[str, Any]:
+    """MCP's form of a table or a list. `prefix`: what to filter by, empty when the operation did that."""
     answer = orjson.loads(body)
-    if content:
-        return {"completion": answer.get("completion", {"values": []})}
     values = [value for value in _texts(answer) if value.casefold().startswith(prefix.casefold())]
     cut = bool(answer.get("truncated"))
     completion: dict[str, Any] = {"values": values[:VALUES_MAX], "hasMore": cut or len(values) > VALUES_MAX}

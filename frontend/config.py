@@ -64,8 +64,8 @@ class Token(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
     """One static bearer token, and who its bearer is."""
 
     token: Annotated[SecretStr, AfterValidator(_long_enough)]
-    tenant: str = Field("default", min_length=1, max_length=128)
-    principal: str = Field("anonymous", min_length=1, max_length=128)
+    tenant: str = Field(default="default", min_length=1, max_length=128)
+    principal: str = Field(default="anonymous", min_length=1, max_length=128)
 
 
 def _distinct(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
@@ -83,38 +83,49 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
     """Everything an operator can decide about a frontend."""
 
     listen: Annotated[str, AfterValidator(_listen_address)] = Field(
-        "127.0.0.1:8080", description="Where MCP is served, as HOST:PORT; port 0 takes a free one."
+        default="127.0.0.1:8080", description="Where MCP is served, as HOST:PORT; port 0 takes a free one."
     )
     pooler: Annotated[str, AfterValidator(_pooler_address)] = Field(
-        "127.0.0.1:7433", description="Where the pooler is, as HOST:PORT or unix:PATH."
+        default="127.0.0.1:7433", description="Where the pooler is, as HOST:PORT or unix:PATH."
     )
     tokens: Annotated[tuple[Token, ...], BeforeValidator(_json), AfterValidator(_distinct)] = Field(
-        (), description="Static bearer tokens, and who their bearers are. Empty: no token is asked for."
+        default=(), description="Static bearer tokens, and who their bearers are. Empty: no token is asked for."
     )
-    tenant: str = Field("default", min_length=1, max_length=128, description="Who pays when there are no tokens.")
-    principal: str = Field("anonymous", min_length=1, max_length=128, description="Who asks when there are no tokens.")
+    tenant: str = Field(
+        default="default", min_length=1, max_length=128, description="Who pays when there are no tokens."
+    )
+    principal: str = Field(
+        default="anonymous", min_length=1, max_length=128, description="Who asks when there are no tokens."
+    )
     allowed_hosts: Patterns = Field(
-        ("127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*", "[::1]", "[::1]:*"),
+        default=("127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*", "[::1]", "[::1]:*"),
         description="Host headers that are answered, HOST or HOST:PORT; HOST:* for any port.",
     )
     allowed_origins: Patterns = Field(
-        ("http://127.0.0.1:*", "http://localhost:*", "http://[::1]:*"),
+        default=("http://127.0.0.1:*", "http://localhost:*", "http://[::1]:*"),
         description="Origin headers that are answered; a request without one always is.",
     )
     request_bytes_max: int = Field(
-        4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="The largest request body, in bytes."
+        default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="The largest request body, in bytes."
     )
     result_bytes_max: int = Field(
-        32 * 1024 * 1024, ge=65_536, le=1024 * 1024 * 1024, description="The largest result of one call, in bytes."
+        default=32 * 1024 * 1024,
+        ge=65_536,
+        le=1024 * 1024 * 1024,
+        description="The largest result of one call, in bytes.",
     )
     timeout_seconds_max: float = Field(
-        600, gt=0, le=86_400, description="The longest that any call may take, whatever its operation allows."
+        default=600, gt=0, le=86_400, description="The longest that any call may take, whatever its operation allows."
     )
-    calls_max: int = Field(1000, ge=1, le=100_000, description="Calls under way at once; one more is refused.")
-    name: str = Field("penstock", min_length=1, max_length=128, description="The server's name for MCP clients.")
-    instructions: str = Field("", description="What MCP clients are told about the server as a whole.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged, to stderr.")
-    log_format: Literal["console", "json"] = Field("console", description="How it is logged.")
+    calls_max: int = Field(default=1000, ge=1, le=100_000, description="Calls under way at once; one more is refused.")
+    name: str = Field(
+        default="penstock", min_length=1, max_length=128, description="The server's name for MCP clients."
+    )
+    instructions: str = Field(default="", description="What MCP clients are told about the server as a whole.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="What is logged, to stderr."
+    )
+    log_format: Literal["console", "json"] = Field(default="console", description="How it is logged.")
 
     @property
     def host(self) -> str:

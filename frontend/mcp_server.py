@@ -19,6 +19,7 @@ import structlog
 from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from pydantic import ValidationError
 
 from frontend import completion
 from frontend.auth import Caller
@@ -112,7 +113,10 @@ class McpServer:
 
         async def handle(ctx: Context, params: Params) -> Result:
             # The SDK adds what 2026-07-28 requires of a result to its own types only.
-            return {"resultType": "complete"} | await handler(ctx, params)
+            try:
+                return {"resultType": "complete"} | await handler(ctx, params)
+            except PoolerError as error:
+                raise as_protocol_error(error) from None
 
         self.sdk.add_request_handler(method, params_type, handle)
 
@@ -128,12 +132,6 @@ class McpServer:
 
     async def _known_catalogue(self) -> Catalogue:
         """The last known catalogue; a cold frontend waits for its first one, rather than say that there is nothing."""
-        try:
-            return await self._wait_for_catalogue()
-        except PoolerError as error:
-            raise as_protocol_error(error) from None
-
-    async def _wait_for_catalogue(self) -> Catalogue:
         if self._catalogue is None:
             try:
                 async with asyncio.timeout(CATALOGUE_SECONDS):
@@ -150,16 +148,16 @@ class McpServer:
 
     async def _call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> Result:
         try:
-            catalogue = await self._wait_for_catalogue()
+            catalogue = await self._known_catalogue()
             operation = catalogue.tool(params.name)
             arguments = params.arguments or {}
             encoded = _encoded(arguments)
             if faults := catalogue.faults(operation, arguments):
                 return invalid_arguments(faults)
             reply = await self._call(ctx, operation, encoded)
+            return _timed(_tool_result(operation, reply), reply)
         except PoolerError as error:
             return as_tool_result(error)
-        return _timed(_tool_result(reply), reply)
 
     async def _read_resource(self, ctx: Context, params: types.ReadResourceRequestParams) -> Result:
         catalogue = await self._known_catalogue()
@@ -169,7 +167,7 @@ class McpServer:
         operation, arguments = match
         reply = await self._checked_call(ctx, catalogue, operation, arguments)
         if reply.content:
-            return _timed(orjson.loads(reply.body), reply)
+            return _timed(_workers_own(types.ReadResourceResult, operation, reply), reply)
         contents = {"uri": uri, "mimeType": operation.mime_type or "application/json", "text": reply.body.decode()}
         return _timed({"contents": [contents]}, reply)
 
@@ -178,14 +176,15 @@ class McpServer:
         prompt = catalogue.prompt(params.name)
         arguments = params.arguments or {}
         if not prompt.operation:
-            text = {"type": "text", "text": render(prompt, arguments)}
-            return _described({"messages": [{"role": "user", "content": text}]}, prompt.description)
+            return _described(_user_says(render(prompt, arguments)), prompt.description)
         check_prompt_arguments(prompt, arguments)
-        reply = await self._checked_call(ctx, catalogue, catalogue.operation(prompt.operation), arguments)
-        if not reply.content:
-            text = {"type": "text", "text": reply.body.decode()}
-            return _timed(_described({"messages": [{"role": "user", "content": text}]}, prompt.description), reply)
-        return _timed(_described(orjson.loads(reply.body), prompt.description), reply)
+        operation = catalogue.operation(prompt.operation)
+        reply = await self._checked_call(ctx, catalogue, operation, arguments)
+        if reply.content:
+            messages = _workers_own(types.GetPromptResult, operation, reply)
+        else:
+            messages = _user_says(reply.body.decode())
+        return _timed(_described(messages, prompt.description), reply)
 
     async def _complete(self, ctx: Context, params: types.CompleteRequestParams) -> Result:
         catalogue = await self._known_catalogue()
@@ -196,8 +195,9 @@ class McpServer:
         settled = (params.context.arguments if params.context else None) or {}
         arguments = completion.arguments_for(operation, name, text, settled)
         reply = await self._checked_call(ctx, catalogue, operation, arguments)
-        prefix = "" if arguments.keys() & {name, "value"} else text
-        return completion.completion_of(reply.body, reply.content, prefix)
+        if reply.content:
+            return _workers_own(types.CompleteResult, operation, reply)
+        return completion.completion_of(reply.body, "" if arguments.keys() & {name, "value"} else text)
 
     async def _checked_call(
         self, ctx: Context, catalogue: Catalogue, operation: Operation, arguments: Mapping[str, Any]
@@ -206,10 +206,7 @@ class McpServer:
         encoded = _encoded(arguments)
         if faults := catalogue.faults(operation, arguments):
             raise invalid_params(f"Arguments that do not fit: {'; '.join(faults)}")
-        try:
-            return await self._call(ctx, operation, encoded)
-        except PoolerError as error:
-            raise as_protocol_error(error) from None
+        return await self._call(ctx, operation, encoded)
 
     async def _call(self, ctx: Context, operation: Operation, arguments: bytes) -> Reply:
         allowed_seconds = (operation.timeout_ms + operation.queue_timeout_ms) / 1000
@@ -233,12 +230,34 @@ class McpServer:
         return caller
 
 
-def _tool_result(reply: Reply) -> Result:
+def _tool_result(operation: Operation, reply: Reply) -> Result:
     """A value as structured content, and again as text; a worker's own form as it is."""
-    answer: Result = orjson.loads(reply.body)
     if reply.content:
-        return {"content": []} | answer
-    return {"content": [{"type": "text", "text": reply.body.decode()}], "structuredContent": answer}
+        return _workers_own(types.CallToolResult, operation, reply)
+    text = {"type": "text", "text": reply.body.decode()}
+    return {"content": [text], "structuredContent": orjson.loads(reply.body)}
+
+
+def _workers_own(form: type[types.Result], operation: Operation, reply: Reply) -> Result:
+    """A result in MCP's own form, untouched. Raises PoolerError when it is none.
+
+    The SDK's own check lets much through, since what is no tool result may still be a request for input.
+    """
+    answer: Result = orjson.loads(reply.body)
+    if form is types.CallToolResult:
+        answer.setdefault("content", [])
+    try:
+        form.model_validate(answer, by_name=False)
+    except ValidationError as error:
+        faults = [".".join(map(str, each["loc"])) for each in error.errors(include_input=False)][:5]
+        log.warning("an answer that is no MCP", operation=operation.name, form=form.__name__, faults=faults)
+        sentence = f"{operation.name!r} answered with what is no MCP {form.__name__}: its worker has to be mended."
+        raise PoolerError("INTERNAL", sentence) from None
+    return answer
+
+
+def _user_says(text: str) -> Result:
+    return {"messages": [{"role": "user", "content": {"type": "text", "text": text}}]}
 
 
 def _timed(result: Result, reply: Reply) -> Result:

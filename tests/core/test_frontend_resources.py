@@ -111,8 +111,8 @@ def test_a_completing_operation_gets_what_it_declares() -> None:
     assert arguments_for(CODES, "customer", "AC", {"region": "eu", "year": "2026"}) == {"value": "AC", "region": "eu"}
 
 
-def completed(answer: Any, content: bool = False, prefix: str = "") -> Any:
-    return completion_of(orjson.dumps(answer), content, prefix)["completion"]
+def completed(answer: Any, prefix: str = "") -> Any:
+    return completion_of(orjson.dumps(answer), prefix)["completion"]
 
 
 def test_a_tables_first_column_completes() -> None:
@@ -122,11 +122,6 @@ def test_a_tables_first_column_completes() -> None:
 
 def test_a_list_completes_and_is_filtered_where_the_operation_did_not() -> None:
     assert completed({"result": ["Acme", "acorn", "Bolt"]}, prefix="AC")["values"] == ["Acme", "acorn"]
-
-
-def test_a_worker_may_answer_in_mcps_own_form() -> None:
-    own = {"values": ["a"], "total": 9, "hasMore": True}
-    assert completed({"completion": own}, content=True) == own
 
 
 def test_no_more_than_a_hundred_values_are_told() -> None:

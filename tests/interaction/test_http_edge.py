@@ -1,0 +1,131 @@
+"""What a frontend answers to HTTP that is no well-behaved MCP client's."""
+
+import asyncio
+
+import orjson
+import pytest
+
+from tests.interaction.line import Line, eventually, modern
+
+pytestmark = pytest.mark.anyio
+
+TOKEN = "0123456789abcdef"
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "HEAD"])
+async def test_only_post_is_allowed_and_the_answer_says_so(line: Line, method: str) -> None:
+    async with line.http() as http:
+        answer = await http.request(method, line.url, headers={"accept": "text/event-stream"})
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+async def test_health_says_that_the_process_lives_and_what_it_knows(line: Line) -> None:
+    async with line.http() as http, line.client() as client:
+        await client.call_tool("echo", {"value": "x"})
+        answer = await http.get(line.url.replace("/mcp", "/healthz"))
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ok", "catalogue": line.pooler._board.current.revision, "connected": True}
+
+
+async def test_any_other_path_is_not_found(line: Line) -> None:
+    async with line.http() as http:
+        assert (await http.post(line.url + "/x", json={})).status_code == 404
+
+
+async def test_a_request_without_a_known_token_is_challenged(bare_line: Line) -> None:
+    await bare_line.start_frontend(tokens=[{"token": TOKEN}])
+    async with bare_line.http() as http:
+        bare = await http.post(bare_line.url, **modern("tools/list"))
+        wrong = modern("tools/list")
+        wrong["headers"]["authorization"] = "Bearer fedcba9876543210"
+        refused = await http.post(bare_line.url, **wrong)
+    assert (bare.status_code, bare.headers["www-authenticate"]) == (401, 'Bearer realm="penstock"')
+    assert refused.status_code == 401
+    assert 'error="invalid_token"' in refused.headers["www-authenticate"]
+    assert "fedcba" not in refused.text
+
+
+async def test_another_hosts_name_is_refused(line: Line) -> None:
+    request = modern("tools/list")
+    request["headers"]["host"] = "evil.example.com"
+    async with line.http() as http:
+        assert (await http.post(line.url, **request)).status_code == 421
+
+
+async def test_another_sites_page_is_refused(line: Line) -> None:
+    request = modern("tools/list")
+    request["headers"]["origin"] = "https://evil.example.com"
+    async with line.http() as http:
+        answer = await http.post(line.url, **request)
+    assert answer.status_code == 403
+    assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_an_allowed_page_may_ask_from_a_browser(bare_line: Line) -> None:
+    await bare_line.start_pooler()
+    await bare_line.start_frontend(allowed_origins=["https://app.example.com"])
+    asking = {
+        "origin": "https://app.example.com",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "mcp-protocol-version,mcp-method,content-type",
+    }
+    request = modern("tools/list")
+    request["headers"]["origin"] = "https://app.example.com"
+    async with bare_line.http() as http:
+        may = await http.options(bare_line.url, headers=asking)
+        answer = await http.post(bare_line.url, **request)
+    assert (may.status_code, may.headers["access-control-allow-origin"]) == (200, "https://app.example.com")
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "https://app.example.com")
+
+
+async def test_a_body_beyond_the_bound_is_refused(bare_line: Line) -> None:
+    await bare_line.start_frontend(request_bytes_max=2048)
+    request = modern("tools/call", {"name": "echo", "arguments": {"value": "x" * 4096}}, "echo")
+    async with bare_line.http() as http:
+        assert (await http.post(bare_line.url, **request)).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("body", "code"), [(b"{", -32700), (b"[]", -32600), (b'{"jsonrpc":"2.0","id":1,"method":"nope"}', None)]
+)
+async def test_a_malformed_request_is_a_protocol_error(line: Line, body: bytes, code: int | None) -> None:
+    headers = {**modern("nope")["headers"], "content-type": "application/json"}
+    async with line.http() as http:
+        answer = await http.post(line.url, content=body, headers=headers)
+    assert answer.status_code == 400
+    assert code is None or orjson.loads(answer.content)["error"]["code"] == code
+
+
+async def test_white_space_after_a_header_is_no_part_of_it(line: Line) -> None:
+    host, _, port = line.frontends[0].address.rpartition(":")
+    request = modern("tools/list")
+    body = orjson.dumps(request["json"])
+    lines = [f"{name}: {value} \t" for name, value in request["headers"].items()]
+    head = "\r\n".join(
+        ["POST /mcp HTTP/1.1", f"host: {host}:{port}", "content-type: application/json", "connection: close", *lines]
+    )
+    assert b"200 OK" in await raw(host, int(port), f"{head}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+
+
+async def test_a_client_that_vanishes_takes_its_call_back(line: Line) -> None:
+    host, _, port = line.frontends[0].address.rpartition(":")
+    request = modern("tools/call", {"name": "work", "arguments": {"seconds": 60}}, "work")
+    body = orjson.dumps(request["json"])
+    lines = [f"{name}: {value}" for name, value in request["headers"].items()]
+    head = "\r\n".join(["POST /mcp HTTP/1.1", f"host: {host}:{port}", "content-type: application/json", *lines])
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"{head}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+    await eventually(lambda: line.system().counts().busy == 1)
+    writer.transport.abort()
+    await eventually(lambda: line.system().counts().busy == 0)
+    assert line.system().counts().open == 1
+
+
+async def raw(host: str, port: int, request: bytes) -> bytes:
+    """Sends bytes as they are, and reads until the end."""
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(request)
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
