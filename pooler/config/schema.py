@@ -24,7 +24,7 @@ def file_schema(frontend: dict[str, Any] | None) -> dict[str, Any]:
 
     for kind, model in kinds.items():
         own = definitions[reference(model)["$ref"].rpartition("/")[2]]
-        definitions[f"backend {kind}"] = _backend(kind, own, reference(Pool))
+        definitions[f"backend-{kind}"] = _backend(kind, own, reference(Pool))
     section, inner = _frontend(frontend)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -36,7 +36,7 @@ def file_schema(frontend: dict[str, Any] | None) -> dict[str, Any]:
             "backends": {
                 "type": "object",
                 "minProperties": 1,
-                "additionalProperties": {"oneOf": [{"$ref": f"#/$defs/backend {kind}"} for kind in kinds]},
+                "additionalProperties": {"oneOf": [{"$ref": f"#/$defs/backend-{kind}"} for kind in kinds]},
             },
             "operations": {"type": "object", "additionalProperties": reference(OperationConfig)},
             "prompts": {"type": "object", "additionalProperties": reference(PromptConfig)},

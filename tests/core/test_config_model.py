@@ -161,7 +161,7 @@ def test_the_editors_schema_knows_the_keys_of_every_kind() -> None:
     schema = file_schema(None)
 
     for kind in registry.KINDS:
-        keys = set(schema["$defs"][f"backend {kind}"]["properties"])
+        keys = set(schema["$defs"][f"backend-{kind}"]["properties"])
         assert keys == {"kind", "pool", *registry.settings_of(kind).model_fields}
 
 

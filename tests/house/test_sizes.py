@@ -11,7 +11,7 @@ FUNCTION_LINES_MAX = 60
 MEDIAN_LINES_MAX = 10
 
 LARGE_FILES: dict[str, int] = {}
-"""Files past the bound, and how long each may be: the ratchet. A file that has shrunk is entered anew, or taken out."""
+"""Files past the bound, and how long each may be at most: the ratchet. One that has come below the bound is taken out."""
 LONG_FUNCTIONS: dict[str, int] = {}
 """The same for functions, as `file::function`."""
 
@@ -36,7 +36,8 @@ def function_lines() -> dict[str, int]:
 def test_nothing_is_larger_than_its_bound_but_what_stands_here(measured, bound, allowed) -> None:  # type: ignore[no-untyped-def]
     past = {what: size for what, size in measured().items() if size > bound}
 
-    assert allowed == past
+    assert {what: size for what, size in past.items() if size > allowed.get(what, 0)} == {}
+    assert allowed.keys() - past.keys() == set()
 
 
 def test_the_median_function_is_read_at_a_glance() -> None:
