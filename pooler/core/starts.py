@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 PAUSE_FIRST_SECONDS = 0.5
 PAUSE_MAX_SECONDS = 30.0
 """A backend that was away for hours is noticed within this time of its return."""
+DOUBLINGS_MAX = 16
+"""Where counting stops; the bound above holds long before."""
 LEARNING_RATE = 0.2
 """Weight of the newest sample in a learned mean: about the last ten samples count."""
 
@@ -29,6 +31,23 @@ class Mean:
 
 
 @dataclass(slots=True)
+class Pause:
+    """A jittered exponential back-off: each pause is twice as long as the one before, up to a bound."""
+
+    until: float = 0.0
+    _began_at: float = float("-inf")
+    _doublings: int = 0
+
+    def lengthen(self, attempted_at: float, now: float, share: float) -> None:
+        """An attempt that began then has failed. Those that were under way together count once, not once each."""
+        if attempted_at <= self._began_at:
+            return
+        seconds = min(PAUSE_FIRST_SECONDS * 2.0**self._doublings, PAUSE_MAX_SECONDS)
+        self._doublings = min(self._doublings + 1, DOUBLINGS_MAX)
+        self._began_at, self.until = now, now + seconds * (0.5 + 0.5 * share)
+
+
+@dataclass(slots=True)
 class Starts:
     """The start policy's own state. `jitter` returns a number from 0 to 1."""
 
@@ -36,19 +55,24 @@ class Starts:
     jitter: Callable[[], float]
     failures: int = 0
     """In a row; 0 while starts succeed."""
-    retry_at: float = 0.0
     words: str = ""
     """What the backend said to the last failed start."""
     ceiling: int | None = None
-    """How many connections the backend was seen to allow; None: no less than the cap."""
+    """How many connections the backend was last seen to allow; None: no less than the cap."""
     proven: bool = False
     """Whether a start has ever succeeded."""
     took: Mean = field(default_factory=Mean)
     total: int = 0
     failed_total: int = 0
+    _failing: Pause = field(default_factory=Pause)
+    _limiting: Pause = field(default_factory=Pause)
     _ramp: int = 0
     """How many may start at once while recovering; 0: as many as configured."""
-    _pauses: int = 0
+
+    @property
+    def retry_at(self) -> float:
+        """When the next prober may go out, after a failure."""
+        return self._failing.until
 
     def window(self, now: float) -> int:
         """How many may be starting at this moment."""
@@ -57,31 +81,34 @@ class Starts:
         return min(self.parallel_max, self._ramp) if self._ramp else self.parallel_max
 
     def limit(self, cap: int, now: float) -> int:
-        """The most slots that may be held: the cap, or for a while what the backend was seen to allow."""
-        return cap if self.ceiling is None or now >= self.retry_at else min(cap, self.ceiling)
+        """The most slots that may be held: the cap, or what the backend was seen to allow and now and then one more."""
+        if self.ceiling is None:
+            return cap
+        return min(cap, self.ceiling + (1 if now >= self._limiting.until else 0))
 
-    def succeeded(self, seconds: float) -> None:
-        """A start went well and took this long."""
+    def succeeded(self, seconds: float, alive: int) -> None:
+        """A start went well and took this long; with it, so many connections are alive."""
         self.took.learn(seconds)
-        self.proven, self.failures, self.words, self._pauses = True, 0, "", 0
+        self.proven, self.failures, self.words = True, 0, ""
+        self._failing = Pause()
+        if self.ceiling is not None and alive > self.ceiling:
+            self.ceiling, self._limiting, self._ramp = None, Pause(), 1
         if self._ramp:
             self._ramp = self._ramp * 2 if self._ramp * 2 < self.parallel_max else 0
 
-    def failed(self, now: float, words: str) -> None:
+    def failed(self, started_at: float, now: float, words: str) -> None:
         """A start failed; the backend said this."""
         self.failures += 1
         self.failed_total += 1
         self.words = words
-        self._pause(now)
-
-    def limited(self, now: float, held: int, words: str) -> None:
-        """The backend allows no more than `held` connections at present. No failure: nobody is told."""
-        self.ceiling = held
-        self.words = words
-        self._pause(now)
-
-    def _pause(self, now: float) -> None:
         self._ramp = 1
-        pause = min(PAUSE_FIRST_SECONDS * 2.0**self._pauses, PAUSE_MAX_SECONDS)
-        self._pauses = min(self._pauses + 1, 16)
-        self.retry_at = now + pause * (0.5 + 0.5 * self.jitter())
+        self._failing.lengthen(started_at, now, self.jitter())
+
+    def limited(self, started_at: float, now: float, others: int, words: str) -> None:
+        """The backend allows no more than the `others` at present. No failure: nobody is told.
+
+        What one of those gives back may be taken again at once; only beyond them is there a pause, and one prober.
+        """
+        self.ceiling = others
+        self.words = words
+        self._limiting.lengthen(started_at, now, self.jitter())

@@ -1,18 +1,19 @@
 """The life of a connection and of a grant, as two tables.
 
 Each state lists the events that it knows and where they lead; an absent entry is a bug of ours, and the error names the
-slot, the state and the event. Every connection state but GONE holds a slot of the cap.
+slot, the state and the event. Every connection state but GONE holds a slot of the cap. What is retired while something
+is under way on it (a start, a check, a reset, a call) is DRAINING until that ends, however it ends.
 
     connection                                        grant
-    STARTING ──opened──▶ IDLE ◀──────────────┐        OFFERED ──accepted──▶ RUNNING ──finished──▶ DONE
-       │failed            │ granted  emptied │           │declined             │cancelled          ▲
-       │        ┌─────────┼──▶ IN_USE ───────┤           ▼                     ▼                   │
-       │        │checked  │      │  │soiled  │          DONE               CANCELLING ──finished───┘
-       │        ▼         │      │  ▼        │
-       │     VALIDATING   │      │ RESETTING─┤clean
-       │        │unsound  │retired  │unsound │
-       ▼        ▼         ▼      │  ▼        │
-    CLOSING ◀─────────────────condemned── DRAINING (retired while in use)
+    STARTING ──opened──▶ IDLE ◀───────────────┐       OFFERED ──accepted──▶ RUNNING ──finished──▶ DONE
+       │failed            │ granted   emptied │          │declined             │cancelled          ▲
+       │        ┌─────────┼──▶ IN_USE ────────┤          ▼                     ▼                   │
+       │        │checked  │      │soiled      │         DONE               CANCELLING ──finished───┘
+       │        ▼         │      ▼            │
+       │     VALIDATING   │   RESETTING ──────┘clean, sound
+       │        │unsound  │retired  │unsound
+       ▼        ▼         ▼         ▼
+    CLOSING ◀─────────────────────────── DRAINING ◀──retired── STARTING, VALIDATING, IN_USE, RESETTING
        └──confirmed──▶ GONE
 """
 
@@ -70,8 +71,8 @@ class GrantEvent(Enum):
 _S, _E = ConnectionState, ConnectionEvent
 
 CONNECTION: dict[ConnectionState, dict[ConnectionEvent, ConnectionState]] = {
-    _S.STARTING: {_E.OPENED: _S.IDLE, _E.FAILED: _S.CLOSING},
-    _S.VALIDATING: {_E.SOUND: _S.IDLE, _E.UNSOUND: _S.CLOSING},
+    _S.STARTING: {_E.OPENED: _S.IDLE, _E.FAILED: _S.CLOSING, _E.RETIRED: _S.DRAINING},
+    _S.VALIDATING: {_E.SOUND: _S.IDLE, _E.UNSOUND: _S.CLOSING, _E.RETIRED: _S.DRAINING},
     _S.IDLE: {_E.GRANTED: _S.IN_USE, _E.CHECKED: _S.VALIDATING, _E.RETIRED: _S.CLOSING},
     _S.IN_USE: {
         _E.GRANTED: _S.IN_USE,  # another stream of the same connection
@@ -80,8 +81,8 @@ CONNECTION: dict[ConnectionState, dict[ConnectionEvent, ConnectionState]] = {
         _E.RETIRED: _S.DRAINING,
         _E.CONDEMNED: _S.CLOSING,
     },
-    _S.DRAINING: {_E.CONDEMNED: _S.CLOSING},
-    _S.RESETTING: {_E.CLEAN: _S.IDLE, _E.UNSOUND: _S.CLOSING},
+    _S.DRAINING: dict.fromkeys((_E.OPENED, _E.FAILED, _E.SOUND, _E.UNSOUND, _E.CLEAN, _E.CONDEMNED), _S.CLOSING),
+    _S.RESETTING: {_E.CLEAN: _S.IDLE, _E.UNSOUND: _S.CLOSING, _E.RETIRED: _S.DRAINING},
     _S.CLOSING: {_E.CONFIRMED: _S.GONE},
     _S.GONE: {},
 }

@@ -125,13 +125,17 @@ class Driver:
     def cancel(self, turn: Turn) -> None:
         """The caller has left. Its outcome is CANCELLED, whatever becomes of the work."""
         self._settle_turn(turn, Fault(Reason.CANCELLED, "the caller cancelled the call"))
-        self._apply(self.pool.leave(turn, self._clock()))
+        self._conclude(self.pool.leave(turn, self._clock()))
 
     # Life
 
     def run(self) -> None:
         """Begins upkeep: the warm connections, the first proof that the backend is there."""
-        self._conclude(self.pool.tick(self._clock()))
+        now = self._clock()
+        for slot, (_, connection) in list(self._connections.items()):
+            if connection.broken is not None:
+                self._conclude(self.pool.lost(slot, now))
+        self._conclude(self.pool.tick(now))
         self._upkeep = self._loop.call_later(UPKEEP_SECONDS, self.run)
 
     def reconfigure(self, kit: Kit, rules: Rules, bounds: Bounds) -> None:
@@ -218,7 +222,7 @@ class Driver:
 
     def _expire(self, turn: Turn) -> None:
         turn.timer = None
-        self._apply(self.pool.expire(turn))
+        self._conclude(self.pool.expire(turn, self._clock()))
 
     def _ask(self, turn: Turn, again: bool = False) -> None:
         self._apply(self.pool.ask(turn, self._clock(), again))
@@ -229,11 +233,13 @@ class Driver:
 
     async def _work(self, turn: Turn) -> None:
         """One grant: execute, deliver, and whatever the connection needs before it is given back."""
+        began = self._clock()
+        if began >= turn.deadline:  # the loop was busy since the offer: now it is too late to begin
+            self._apply([Refuse(turn, Reason.QUEUE_TIMEOUT), *self.pool.leave(turn, began)])
         if not self.pool.accept(turn):
             return
         assert turn.slot is not None
         kit, connection = self._connections[turn.slot]
-        began = self._clock()
         result = await self._execute(kit, connection, turn, began)
         again = isinstance(result, Failure) and self._worth_another_try(turn, result)
         if result is None:
@@ -260,7 +266,9 @@ class Driver:
         try:
             async with asyncio.timeout(seconds) as bound:
                 return await kit.adapter.execute(connection, work)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            if not starter.interrupted():
+                return kit.adapter.classify(error)
             task = asyncio.current_task()
             assert task is not None
             task.uncancel()  # the interrupt is answered here: what follows is the connection's clean-up
@@ -278,13 +286,13 @@ class Driver:
             return failure
 
     def _worth_another_try(self, turn: Turn, failure: Failure) -> bool:
-        """Whether a read lost its connection through no doing of its own.
+        """Whether a call lost its connection through no doing of its own: once, and never a write that has begun.
 
         A worker process has a fate of its own, so a request that it died of would kill the next one too.
         """
         lost = failure.kind in (FailureKind.DEAD, FailureKind.SESSION_LOST)
-        wanted = turn.read and not turn.retried and turn.deliver is not None
-        return lost and wanted and self.kit.adapter.traits.fate == "shared"
+        harmless = not failure.started or (turn.read and self.kit.adapter.traits.fate == "shared")
+        return lost and harmless and not turn.retried and turn.deliver is not None
 
     async def _stop(self, adapter: Adapter[Any, Any], connection: Connection) -> Fate:
         if adapter.traits.reserve:

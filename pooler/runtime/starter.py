@@ -26,6 +26,12 @@ class Bounds:
     reap: float = 60.0
 
 
+def interrupted() -> bool:
+    """Whether this task itself was cancelled, as opposed to something that an adapter waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def start(adapter: Adapter[Any, Any], tag: Tag, seconds: float) -> Connection | Failure:
     """Opens a connection, or says why not. Cancelling it gives the start up; then nothing of it is left either."""
     try:
@@ -45,7 +51,9 @@ async def check(adapter: Adapter[Any, Any], connection: Connection, seconds: flo
     try:
         async with asyncio.timeout(seconds):
             await adapter.validate(connection)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the connection cannot serve
+    except (Exception, asyncio.CancelledError) as error:  # whatever it is, the connection cannot serve
+        if interrupted():
+            raise
         log.info("connection failed its check", tag=str(connection.tag), error=type(error).__name__)
         return False
     return True
@@ -56,7 +64,9 @@ async def stop(adapter: Adapter[Any, Any], connection: Connection, seconds: floa
     try:
         async with asyncio.timeout(seconds):
             return await adapter.cancel(connection) is Verdict.CLEAN
-    except Exception as error:  # noqa: BLE001 - a failed cancel condemns the connection, nothing else
+    except (Exception, asyncio.CancelledError) as error:  # a failed cancel condemns the connection, nothing else
+        if interrupted():
+            raise
         log.warning("cancel failed", tag=str(connection.tag), error=type(error).__name__)
         return False
 
@@ -66,7 +76,9 @@ async def reset(adapter: Adapter[Any, Any], connection: Connection, seconds: flo
     try:
         async with asyncio.timeout(seconds):
             clean = await adapter.reset(connection) is Verdict.CLEAN
-    except Exception as error:  # noqa: BLE001 - a failed reset condemns the connection, nothing else
+    except (Exception, asyncio.CancelledError) as error:  # a failed reset condemns the connection, nothing else
+        if interrupted():
+            raise
         log.info("reset failed", tag=str(connection.tag), error=type(error).__name__)
         return False
     connection.dirty = connection.dirty and not clean
@@ -87,6 +99,8 @@ async def _closed(adapter: Adapter[Any, Any], connection: Connection, force: boo
     try:
         async with asyncio.timeout(seconds):
             return await adapter.close(connection, force)
-    except Exception as error:  # noqa: BLE001 - then nobody knows, and the slot waits
+    except (Exception, asyncio.CancelledError) as error:  # then nobody knows, and the slot waits
+        if interrupted():
+            raise
         log.warning("close failed", tag=str(connection.tag), force=force, error=type(error).__name__)
         return False

@@ -1,0 +1,101 @@
+"""The slots of one pool: which are taken, how many stand in each state, and which connection is used next.
+
+It counts, and keeps the idle ones in order; what becomes of a slot is decided in `pool`.
+"""
+
+from collections import Counter
+
+from pooler.core.slots import Slot
+from pooler.core.states import ConnectionEvent, ConnectionState
+
+ALIVE = (ConnectionState.IDLE, ConnectionState.IN_USE, ConnectionState.VALIDATING, ConnectionState.RESETTING)
+COMING = (ConnectionState.STARTING, ConnectionState.VALIDATING, ConnectionState.RESETTING)
+LEAVING = (ConnectionState.DRAINING, ConnectionState.CLOSING)
+
+
+class Ledger:
+    """Every slot that is taken, by number. All but `shared` and `starting` take constant time."""
+
+    def __init__(self) -> None:
+        self.slots: dict[int, Slot] = {}
+        self.streams = 1
+        """What the connection opened last can take at once: the guess for those to come."""
+        self._numbers = 0
+        self._shares = False
+        self._idle: dict[Slot, None] = {}
+        self._states: Counter[ConnectionState] = Counter()
+
+    def take(self, generation: int, now: float) -> Slot:
+        """Takes a slot for a start."""
+        self._numbers += 1
+        slot = Slot(self._numbers, generation, started_at=now)
+        self.slots[slot.number] = slot
+        self._states[slot.state] += 1
+        return slot
+
+    def open(self, slot: Slot, streams: int, now: float, expires_at: float) -> None:
+        """Takes note of what a start has brought."""
+        slot.streams, slot.opened_at, slot.expires_at = streams, now, expires_at
+        self.streams = streams
+        self._shares |= streams > 1
+
+    def move(self, slot: Slot, event: ConnectionEvent, now: float = 0.0) -> None:
+        """Moves a slot to the state that the table gives. `now` is needed for what may make it idle."""
+        before = slot.state
+        slot.happen(event)
+        self._states[before] -= 1
+        if before is ConnectionState.IDLE:
+            del self._idle[slot]
+        if slot.state is ConnectionState.GONE:
+            del self.slots[slot.number]
+            return
+        self._states[slot.state] += 1
+        if slot.state is ConnectionState.IDLE:
+            slot.idle_since = now
+            self._idle[slot] = None
+
+    def idle(self) -> Slot | None:
+        """The idle connection used last, so that the others can age out."""
+        return next(reversed(self._idle), None)
+
+    def shared(self) -> Slot | None:
+        """The connection in use with most room for another call; one that somebody has soiled empties first."""
+        if not self._shares:
+            return None
+        shared = [s for s in self.slots.values() if s.state is ConnectionState.IN_USE and not s.soiled]
+        return min((s for s in shared if len(s.grants) < s.streams), key=lambda slot: len(slot.grants), default=None)
+
+    def count(self, *states: ConnectionState) -> int:
+        """How many slots are in any of these states."""
+        return sum([self._states[state] for state in states])
+
+    @property
+    def held(self) -> int:
+        """Slots taken, in whatever state."""
+        return len(self.slots)
+
+    @property
+    def alive(self) -> int:
+        """Connections that serve, or will again."""
+        return self.count(*ALIVE)
+
+    @property
+    def coming(self) -> int:
+        """Connections that will be free without anybody's return."""
+        return self.count(*COMING)
+
+    @property
+    def staying(self) -> int:
+        """Slots that nothing has put on their way out."""
+        return self.held - self.count(*LEAVING)
+
+    @property
+    def starting(self) -> int:
+        """Starts under way, those included that were given up and have not ended yet."""
+        starting = self._states[ConnectionState.STARTING]
+        if self._states[ConnectionState.DRAINING]:
+            starting += sum(s.state is ConnectionState.DRAINING and not s.opened_at for s in self.slots.values())
+        return starting
+
+    def __repr__(self) -> str:
+        return " ".join(f"{state.value}={count}" for state, count in self._states.items() if count) or "empty"
