@@ -45,7 +45,7 @@ SIMULATED: dict[str, Any] = {
             "method": "work",
             "arguments": {"seconds": {"type": "number", "minimum": 0}},
             "effect": "read",
-            "timeout_seconds": 10,
+            "timeout_seconds": 120,
         },
         "write_slowly": {
             "backend": "sim",
@@ -225,12 +225,14 @@ class Line:
 def modern(method: str, params: dict[str, Any] | None = None, name: str = "") -> dict[str, Any]:
     """A 2026-07-28 request as keyword arguments of `httpx.post`."""
     meta = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
-    headers = {
-        "accept": "application/json, text/event-stream",
-        "mcp-protocol-version": MODERN,
-        "mcp-method": method,
-    } | ({"mcp-name": name} if name else {})
+    request = legacy(method, {**(params or {}), "_meta": meta})
+    request["headers"] |= {"mcp-protocol-version": MODERN, "mcp-method": method} | ({"mcp-name": name} if name else {})
+    return request
+
+
+def legacy(method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A stateless 2025-11-25 request as keyword arguments of `httpx.post`."""
     return {
-        "json": {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**(params or {}), "_meta": meta}},
-        "headers": headers,
+        "json": {"jsonrpc": "2.0", "id": 1, "method": method, "params": params or {}},
+        "headers": {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25"},
     }

@@ -1,11 +1,12 @@
 """What a frontend answers to HTTP that is no well-behaved MCP client's."""
 
 import asyncio
+from typing import Any
 
 import orjson
 import pytest
 
-from tests.interaction.line import Line, eventually, modern
+from tests.interaction.line import MODERN, Line, eventually, legacy, modern
 
 pytestmark = pytest.mark.anyio
 
@@ -96,36 +97,39 @@ async def test_a_malformed_request_is_a_protocol_error(line: Line, body: bytes, 
     assert code is None or orjson.loads(answer.content)["error"]["code"] == code
 
 
+def on_the_wire(line: Line, request: dict[str, Any], after_values: str = "") -> bytes:
+    """A request as the bytes that travel; `after_values` stands after the value of each header."""
+    body = orjson.dumps(request["json"])
+    headers = {**request["headers"], "host": line.frontends[0].address, "content-type": "application/json"}
+    lines = [f"{name}: {value}{after_values}" for name, value in headers.items()]
+    head = "\r\n".join(["POST /mcp HTTP/1.1", *lines, f"content-length: {len(body)}", "connection: close"])
+    return f"{head}\r\n\r\n".encode() + body
+
+
+async def connected(line: Line) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = line.frontends[0].address.rpartition(":")
+    return await asyncio.open_connection(host, int(port))
+
+
 async def test_white_space_after_a_header_is_no_part_of_it(line: Line) -> None:
-    host, _, port = line.frontends[0].address.rpartition(":")
-    request = modern("tools/list")
-    body = orjson.dumps(request["json"])
-    lines = [f"{name}: {value} \t" for name, value in request["headers"].items()]
-    head = "\r\n".join(
-        ["POST /mcp HTTP/1.1", f"host: {host}:{port}", "content-type: application/json", "connection: close", *lines]
-    )
-    assert b"200 OK" in await raw(host, int(port), f"{head}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+    reader, writer = await connected(line)
+    writer.write(on_the_wire(line, modern("tools/list"), after_values=" \t"))
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b'"name":"echo"' in answer
 
 
-async def test_a_client_that_vanishes_takes_its_call_back(line: Line) -> None:
-    host, _, port = line.frontends[0].address.rpartition(":")
-    request = modern("tools/call", {"name": "work", "arguments": {"seconds": 60}}, "work")
-    body = orjson.dumps(request["json"])
-    lines = [f"{name}: {value}" for name, value in request["headers"].items()]
-    head = "\r\n".join(["POST /mcp HTTP/1.1", f"host: {host}:{port}", "content-type: application/json", *lines])
-    _, writer = await asyncio.open_connection(host, int(port))
-    writer.write(f"{head}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+@pytest.mark.parametrize("vanish", ["reset", "close"])
+async def test_a_client_that_vanishes_takes_its_call_back(line: Line, era: str, vanish: str) -> None:
+    params = {"name": "work", "arguments": {"seconds": 120}}
+    request = modern("tools/call", params, "work") if era == MODERN else legacy("tools/call", params)
+    _, writer = await connected(line)
+    writer.write(on_the_wire(line, request))
     await eventually(lambda: line.system().counts().busy == 1)
-    writer.transport.abort()
+    if vanish == "reset":
+        writer.transport.abort()
+    else:
+        writer.close()
     await eventually(lambda: line.system().counts().busy == 0)
     assert line.system().counts().open == 1
-
-
-async def raw(host: str, port: int, request: bytes) -> bytes:
-    """Sends bytes as they are, and reads until the end."""
-    reader, writer = await asyncio.open_connection(host, port)
-    writer.write(request)
-    try:
-        return await reader.read()
-    finally:
-        writer.close()

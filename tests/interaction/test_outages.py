@@ -114,8 +114,8 @@ async def test_calls_under_way_are_answered_while_a_pooler_goes_and_the_next_one
         assert (await next_call).is_error is False
 
 
-async def test_a_client_that_leaves_takes_its_call_back_from_the_backend(line: Line, era: str) -> None:
-    async with line.client(era) as client:
+async def test_a_client_that_cancels_takes_its_call_back_from_the_backend(line: Line) -> None:
+    async with line.client(MODERN) as client:
         calling = asyncio.create_task(client.call_tool("work", {"seconds": 60}))
         await eventually(lambda: line.system().counts().busy == 1)
         calling.cancel()

@@ -131,6 +131,10 @@ def test_logging_tool(params: Params, note: Notify) -> Result:
     return content(text("One message was logged."))
 
 
+def test_header_parameter(params: Params, note: Notify) -> Result:
+    return content(text(f"The region is {params['region']}."))
+
+
 # Resources
 
 
