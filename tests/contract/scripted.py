@@ -5,7 +5,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from pooler.backends.base import Caller, Connection, Operation, Tag, Work
+import pytest
+
+from pooler.backends.base import Caller, Connection, FailureKind, Operation, Tag, Work
 from pooler.backends.process.adapter import ProcessAdapter, build
 from pooler.backends.process.connection import WorkerConnection
 from pooler.backends.process.settings import Settings
@@ -57,3 +59,16 @@ class Scripted:
         prepared = self.adapter.prepare(Operation(method, "read", method=method, page_bytes=page_bytes))
         answer = await self.adapter.execute(connection, Work(prepared, arguments, CALLER, 30))
         return answer.body
+
+
+async def failure_of(scripted: Scripted, work: Any) -> tuple[FailureKind, str]:
+    """How the adapter classifies what some work raises."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - the adapter's classify is what is asked
+        await work
+    failure = scripted.adapter.classify(raised.value)
+    return failure.kind, failure.message
+
+
+def lives(pid: int) -> bool:
+    """Whether there is such a process at all, a zombie included."""
+    return Path(f"/proc/{pid}").exists()
