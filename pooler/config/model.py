@@ -91,7 +91,8 @@ class BackendConfig:
     """One old system: its kind, the kind's own settings, and its pool."""
 
     kind: str
-    settings: Settings
+    settings: Settings = field(repr=False)
+    """Not in the repr: what was filled in may stand in any of its texts."""
     pool: Pool
 
 
@@ -104,4 +105,8 @@ class Config:
     backends: Mapping[str, BackendConfig]
     operations: Mapping[str, OperationConfig]
     prompts: Mapping[str, PromptConfig]
-    frontend: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    frontend: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Names only: what was filled in from outside may stand in any value."""
+        return f"Config({str(self.file)!r}, backends={[*self.backends]}, operations={[*self.operations]})"

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
+import yaml
 
 from pooler.backends import values
+from pooler.config.schema import file_schema
+from pooler.ctl import frontend
 from tests.house.tree import ROOT, committed, name
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -51,6 +55,12 @@ def test_a_command_of_the_readme_does_what_it_says(tmp_path: Path, variables: st
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
     assert not [pair for pair in variables.split() if pair.split("=", 1)[1] in done.stdout]
+
+
+def test_the_schema_for_editors_takes_the_walk_through_as_it_stands() -> None:
+    validator = jsonschema_rs.Draft202012Validator(file_schema(frontend.schema()))
+
+    assert [error.message for error in validator.iter_errors(yaml.safe_load(walk_through()))] == []
 
 
 def test_every_link_between_documents_leads_to_a_file() -> None:
