@@ -1,6 +1,6 @@
 """`python -m frontend`: the MCP frontend, configured by environment variables `PENSTOCK_FRONTEND_<KEY>`.
 
-Exits with 1 when the settings are wrong, after naming every fault.
+Exits with 1 when the settings are wrong, after naming every fault, and with 3 when the address cannot be had.
 """
 
 import argparse

@@ -7,6 +7,7 @@ lives. This file knows nothing of MCP's messages, and nothing of the pooler's.
 import asyncio
 import contextlib
 import re
+import signal
 import socket
 import sys
 from collections.abc import Iterable
@@ -166,6 +167,8 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="on",
                 log_config=None,
+                # What it says below that is about its own insides.
+                log_level="warning",
                 access_log=False,
                 server_header=False,
                 # Calls are counted, and refused in words, further in; this bounds the sockets, idle ones included.
@@ -190,11 +193,11 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Serves MCP over HTTP until a signal ends it. Exits with 1 when the address cannot be had."""
-    server = Server(settings)
-    server.run()
-    if not server.listening.is_set():
-        sys.exit(1)
+    """Serves MCP over HTTP until a signal ends it. Exits with 3 when the address cannot be had, after saying so."""
+    # uvicorn repeats the signal once it has stopped; to end as asked is no failure, and needs no traceback.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    Server(settings).run()
 
 
 def serve_stdio(settings: Settings) -> None:

@@ -31,9 +31,8 @@ def configure(level: str, form: Format) -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_rendered(form)))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     if level != "debug":
-        # What they say at INFO is about their own insides.
-        for library in ("mcp", "uvicorn", "asyncio"):
-            logging.getLogger(library).setLevel(logging.WARNING)
+        # What it says at INFO is about its own insides.
+        logging.getLogger("mcp").setLevel(logging.WARNING)
 
 
 def _rendered(form: Format) -> list[Processor]:

@@ -3,9 +3,12 @@
 import asyncio
 from typing import Any
 
+import httpx2 as httpx
 import orjson
 import pytest
 
+from frontend.app import Frontend
+from frontend.config import Settings
 from tests.interaction.line import MODERN, Line, eventually, legacy, modern
 
 pytestmark = pytest.mark.anyio
@@ -95,6 +98,16 @@ async def test_a_malformed_request_is_a_protocol_error(line: Line, body: bytes, 
         answer = await http.post(line.url, content=body, headers=headers)
     assert answer.status_code == 400
     assert code is None or orjson.loads(answer.content)["error"]["code"] == code
+
+
+async def test_a_host_without_a_lifespan_starts_the_frontend_with_its_first_request(line: Line) -> None:
+    settings = Settings(pooler=line.pooler.address)
+    frontend = Frontend(settings)
+    transport = httpx.ASGITransport(app=frontend)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
+        answer = await http.post("/mcp", **modern("tools/list"))
+    await frontend.stop()
+    assert len(answer.json()["result"]["tools"]) == 5
 
 
 def on_the_wire(line: Line, request: dict[str, Any], after_values: str = "") -> bytes:
