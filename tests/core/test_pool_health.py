@@ -86,6 +86,7 @@ def test_one_death_in_mid_call_retires_the_generation_once():
     scene = Scene(cap=3)
     scene.connect(3)
     first, second, idle = scene.running(), scene.running(), scene.pool.ledger.idle()
+    assert idle is not None
     actions = scene.finish(first, Fate.DEAD)
     assert actions == [Close(idle, force=False), Close(slot_of(first), force=True)]
     assert slot_of(second).state is ConnectionState.DRAINING

@@ -1,0 +1,1 @@
+"""Core, hands and a simulated backend under virtual time. A failure is a seed."""

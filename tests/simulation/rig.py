@@ -1,0 +1,250 @@
+"""A driver, and behind it a simulated system whose own count is the oracle. It watches; it steers nothing.
+
+What the rig finds wrong it notes in `violations` instead of raising it there: an exception in an adapter is part of the
+game, and the driver would only treat it as one more failure of the backend.
+"""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from pooler.backends import base
+from pooler.backends.base import Answer, Caller, FailureKind, Operation, Work
+from pooler.backends.simulated.adapter import SimulatedAdapter
+from pooler.backends.simulated.connection import SimulatedConnection
+from pooler.backends.simulated.settings import Settings
+from pooler.backends.simulated.system import Session, State, System
+from pooler.core.rules import Rules
+from pooler.core.slots import Priority
+from pooler.errors import Fault, Reason
+from pooler.runtime.driver import Driver, Kit, Outcome, Turn
+from pooler.runtime.starter import Bounds
+
+OPERATIONS = [
+    Operation("work", "read", method="work"),
+    Operation("write", "write", method="work"),
+    Operation("wrong", "read", method="wrong"),
+    Operation("leave_trace", "read", method="leave_trace"),
+    Operation("see_trace", "read", method="see_trace"),
+]
+AdapterT = TypeVar("AdapterT", bound=SimulatedAdapter)
+
+
+class Call:
+    """One submitted turn, and everything that was seen of it."""
+
+    def __init__(self, number: int, turn: Turn, loop: asyncio.AbstractEventLoop) -> None:
+        self.number = number
+        self.turn = turn
+        self.cancelled_at: float | None = None
+        self.delivered_at: float | None = None
+        self.executed: list[tuple[float, Session]] = []
+        self.outcomes: list[Outcome] = []
+        self.done: asyncio.Future[Outcome] = loop.create_future()
+
+    def deliver(self, outcome: Outcome) -> None:
+        """Takes an outcome; the second one would be a bug, and is kept to show it."""
+        self.outcomes.append(outcome)
+        self.delivered_at = asyncio.get_running_loop().time()
+        if not self.done.done():
+            self.done.set_result(outcome)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the backend's answer came back, and nothing else."""
+        return [type(outcome.result) for outcome in self.outcomes] == [Answer]
+
+    @property
+    def reason(self) -> Reason:
+        """Why it failed; it must have one outcome, and that a fault."""
+        (result,) = [outcome.result for outcome in self.outcomes]
+        assert isinstance(result, Fault), result
+        return result.reason
+
+
+class WatchedSystem(System):
+    """Notes each arrival that the rules do not allow."""
+
+    def __init__(self, manners: Settings, rig: "Rig") -> None:
+        super().__init__(manners)
+        self._rig = rig
+        self.starting_peak = 0
+        self.arrivals: list[float] = []
+
+    def arrive(self, owner: str) -> Session:
+        """A client connects: is there room for it by the system's own count?"""
+        session = super().arrive(owner)
+        self.arrivals.append(self._rig.now)
+        rules, counts = self._rig.driver.pool.rules, self.counts()
+        self.starting_peak = max(self.starting_peak, counts.starting)
+        if counts.total > rules.cap:
+            self._rig.violated(f"{counts} exceed the cap of {rules.cap}")
+        if counts.starting > rules.parallel_starts:
+            self._rig.violated(f"{counts.starting} start at once, {rules.parallel_starts} may")
+        return session
+
+
+class WatchedAdapter(SimulatedAdapter):
+    """Notes which call begins work, where and when, and whether it may."""
+
+    def __init__(self, system: System, rig: "Rig") -> None:
+        super().__init__(system)
+        self._rig = rig
+        self._bad: set[Session] = set()
+        self.retired_at: float | None = None
+
+    async def execute(self, connection: SimulatedConnection, work: Work) -> Answer:
+        """Work begins."""
+        call = self._rig.calls[int(work.caller.request_id)]
+        self._check(call, connection.session)
+        call.executed.append((self._rig.now, connection.session))
+        try:
+            return await super().execute(connection, work)
+        except Exception as error:
+            if self.classify(error).kind is not FailureKind.USER_ERROR:
+                self._bad.add(connection.session)
+            raise
+
+    def classify(self, error: BaseException) -> base.Failure:
+        """Says what an error means; one that nobody foresaw is a bug of ours here."""
+        failure = super().classify(error)
+        if failure.kind is FailureKind.BUG:
+            self._rig.violated(f"unforeseen: {error!r}")
+        return failure
+
+    def _check(self, call: Call, session: Session) -> None:
+        if self._rig.now >= call.turn.deadline:
+            self._rig.violated(f"call {call.number} begins work after its deadline")
+        if call.cancelled_at is not None:
+            self._rig.violated(f"call {call.number} begins work after its cancel")
+        if call.outcomes:
+            self._rig.violated(f"call {call.number} begins work after its outcome")
+        if len(call.executed) >= (2 if call.turn.read else 1):
+            self._rig.violated(f"call {call.number} is sent once too often")
+        if session in self._bad:
+            self._rig.violated(f"call {call.number} gets session {session.number}, which is known to be bad")
+        if self.retired_at is not None and call.turn.granted_at > self.retired_at:
+            self._rig.violated(f"call {call.number} gets a connection of an adapter that was replaced")
+
+
+class Rig:
+    """One pool and its simulated backend, on the running loop."""
+
+    def __init__(
+        self,
+        rules: Mapping[str, Any] | None = None,
+        bounds: Bounds | None = None,
+        seed: int = 0,
+        **manners: Any,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.calls: list[Call] = []
+        self.violations: list[str] = []
+        self.system = WatchedSystem(Settings(**manners), self)
+        self.adapter = WatchedAdapter(self.system, self)
+        self.driver = Driver(
+            "legacy",
+            self._kit(),
+            Rules(**{"cap": 2, **(rules or {})}),
+            bounds or Bounds(),
+            "sim",
+            clock=self._loop.time,
+            randomness=random.Random(seed),
+        )
+
+    @property
+    def now(self) -> float:
+        """The loop's time."""
+        return self._loop.time()
+
+    def violated(self, what: str) -> None:
+        """Notes a broken promise."""
+        self.violations.append(
+            f"t={self.now - 1000:.6f} {what}; {self.driver.pool!r}, the system counts {self.system.counts()}"
+        )
+
+    def submit(
+        self,
+        seconds: float = 0.0,
+        *,
+        operation: str = "work",
+        timeout: float = 60.0,
+        patience: float = 3600.0,
+        deadline: float | None = None,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> Call:
+        """Sends a call on its way. Times in seconds from now; `patience` bounds the wait for a place."""
+        now, number = self.now, len(self.calls)
+        until = now + (patience + timeout if deadline is None else deadline)
+        turn = Turn(
+            asked_at=now,
+            give_up_at=min(now + patience, until),
+            priority=priority,
+            operation=operation,
+            read=operation != "write",
+            arguments={"seconds": seconds, "value": number},
+            caller=Caller("default", "somebody", str(number)),
+            deadline=until,
+            timeout_seconds=timeout,
+        )
+        call = Call(number, turn, self._loop)
+        turn.deliver = call.deliver
+        self.calls.append(call)
+        self.driver.submit(turn)
+        return call
+
+    def cancel(self, call: Call) -> None:
+        """The caller leaves."""
+        if call.cancelled_at is None and not call.outcomes:
+            call.cancelled_at = self.now
+        self.driver.cancel(call.turn)
+
+    def resize(self, **changes: Any) -> None:
+        """New rules."""
+        self.driver.reconfigure(self.driver.kit, replace(self.driver.pool.rules, **changes), self.driver.bounds)
+
+    def replace_adapter(self) -> None:
+        """A new configuration of the same system: the adapter is another one."""
+        old, self.adapter = self.adapter, WatchedAdapter(self.system, self)
+        self.driver.reconfigure(self._kit(), self.driver.pool.rules, self.driver.bounds)
+        old.retired_at = self.now
+
+    def stand_in(self, adapter_class: type[AdapterT]) -> AdapterT:
+        """Puts an adapter with manners of its own before the system; nothing may have been opened yet."""
+        assert not self.system.logins_total
+        adapter = adapter_class(self.system)
+        self.driver.kit = replace(self.driver.kit, adapter=adapter)
+        return adapter
+
+    def executed_by_session(self) -> Mapping[int, list[int]]:
+        """The calls that each session has worked for, by number."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for call in self.calls:
+            for _, session in call.executed:
+                found[session.number].append(call.number)
+        return found
+
+    def busy(self) -> int:
+        """How many sessions are at work, by the system's count."""
+        return sum(session.state is State.BUSY for session in self.system.sessions)
+
+    def _kit(self) -> Kit:
+        return Kit(
+            "simulated", self.adapter, {operation.name: self.adapter.prepare(operation) for operation in OPERATIONS}
+        )
+
+
+async def until(condition: Any, seconds: float = 600.0) -> None:
+    """Waits, in virtual time, until a condition holds. Raises TimeoutError when it never does."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - most conditions are the system's, which tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def finished(calls: list[Call], seconds: float = 3600.0) -> list[Outcome]:
+    """The outcomes of calls, when all have one."""
+    async with asyncio.timeout(seconds):
+        return [await call.done for call in calls]
