@@ -15,8 +15,8 @@ def duplicate(descriptor: int) -> socket.socket:
     return socket.socket(fileno=os.dup(descriptor))
 
 
-def has_ended(duplicate: socket.socket) -> bool:
-    """Whether the other side has closed, or said something unasked, which of an idle connection only its end is."""
+def has_news(duplicate: socket.socket) -> bool:
+    """Whether there is something to read now: data that came unasked, or the end. Reads nothing."""
     try:
         duplicate.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:

@@ -16,6 +16,7 @@ from pooler.backends.postgres.classify import classify
 from pooler.backends.postgres.connection import Connection
 from pooler.backends.postgres.exchange import Exchange, Plan
 from pooler.backends.postgres.settings import Settings
+from pooler.runtime.sockets import has_news
 
 STOP_SECONDS = 5.0
 """How long a cancel may take to reach the server."""
@@ -98,7 +99,8 @@ class Adapter(base.Adapter[Connection, Plan]):
 def _expect_alive(connection: Connection) -> None:
     """Looks at what has come while the connection was idle: an end that came before the request cannot be its doing."""
     try:
-        connection.pgconn.consume_input()
+        while has_news(connection.duplicate):
+            connection.pgconn.consume_input()
     except psycopg.OperationalError:
         words = "the server closed the connection while it was idle"
         raise BackendError(Failure(FailureKind.DEAD, words, started=False)) from None

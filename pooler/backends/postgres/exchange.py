@@ -76,7 +76,10 @@ class Exchange:
             yield from handle()
             if self.unfinished:
                 return
-        yield from _to_sync(self._connection)
+        try:
+            yield from _to_sync(self._connection)
+        except psycopg.OperationalError:
+            raise self._error or psycopg.OperationalError("the server closed the connection") from None
         if self._pgconn.transaction_status != pq.TransactionStatus.IDLE:
             yield from command(self._connection, b"ROLLBACK")
 

@@ -5,8 +5,8 @@ that is rolled back, a connection that was interrupted or that may hold traces i
 but waited for (`reap_seconds`). A database with better manners has a subclass: `sqlite.py`, `mysql.py`.
 """
 
-import asyncio
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from sqlalchemy import URL
@@ -21,12 +21,9 @@ CONNECT_SECONDS = 10
 class Doors(Protocol):
     """How manners come to another connection, or to a new one in the same thread."""
 
-    side: asyncio.Semaphore
-    """Held while a second connection exists."""
-
-    async def open(self, tag: Tag) -> Connection: ...
     async def reopen(self, connection: Connection) -> None: ...
-    async def close(self, connection: Connection, force: bool) -> bool: ...
+
+    def side(self, tag: Tag) -> AbstractAsyncContextManager[Connection]: ...
 
 
 class Manners:
@@ -69,7 +66,7 @@ class Manners:
     async def kill(self, connection: Connection, doors: Doors) -> None:
         """Ends a connection whose thread is busy, as far as that is possible from outside."""
 
-    async def gone(self, connection: Connection) -> bool:
+    async def gone(self, connection: Connection, doors: Doors) -> bool:
         """After the driver has closed: whether the server has let go too."""
         return False
 

@@ -17,15 +17,17 @@ from socket import SHUT_RDWR
 from typing import Any
 
 import pymysql
+from sqlalchemy.exc import SQLAlchemyError
 
 from pooler.backends.base import BackendError, Failure, FailureKind, Tag, Traits
 from pooler.backends.sqlalchemy.connection import Connection
 from pooler.backends.sqlalchemy.manners import CONNECT_SECONDS, Doors, Manners
-from pooler.runtime.sockets import duplicate, ended, has_ended
+from pooler.runtime.sockets import duplicate, ended, has_news
 
 COM_RESET_CONNECTION = 0x1F
 STOP_SECONDS = 5.0
-GONE_SECONDS = 4.0
+GONE_SECONDS = 3.0
+ASK_AGAIN_SECONDS = 0.02
 
 LOGIN_READ_SECONDS = 60
 """How long the driver waits for the server's next byte before the first statement sets its own bound."""
@@ -77,7 +79,7 @@ class MysqlManners(Manners):
 
     def begin(self, connection: Connection, read: bool, rows_max: int, seconds: float) -> None:
         driver = connection.driver
-        if connection.duplicate is not None and has_ended(connection.duplicate):
+        if connection.duplicate is not None and has_news(connection.duplicate):  # only its end is told unasked
             words = "the server closed the connection while it was idle"
             raise BackendError(Failure(FailureKind.DEAD, words, started=False))
         driver._read_timeout = seconds + MARGIN_SECONDS  # PyMySQL looks at it before each read
@@ -123,12 +125,8 @@ class MysqlManners(Manners):
 
     async def _kill(self, connection: Connection, doors: Doors, how: str) -> bool:
         """Says it over another connection, and waits for the thread to come back."""
-        async with doors.side:
-            side = await doors.open(connection.tag)
-            try:
-                await side.thread.submit(lambda: _say(side.driver, f"{how} {connection.server_id:d}"))
-            finally:
-                await doors.close(side, force=False)
+        async with doors.side(connection.tag) as side:
+            await side.thread.submit(lambda: _say(side.driver, f"{how} {connection.server_id:d}"))
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await connection.thread.idle()
@@ -136,14 +134,31 @@ class MysqlManners(Manners):
             return False
         return True
 
-    async def gone(self, connection: Connection) -> bool:
+    async def gone(self, connection: Connection, doors: Doors) -> bool:
+        """The end of the socket, and then the server's own list: it rolls back between the two."""
         if connection.duplicate is None:
             return True
-        certain = await ended(connection.duplicate, GONE_SECONDS) and not connection.severed
-        if certain:
-            connection.duplicate.close()
-            connection.duplicate = None
-        return certain
+        if not connection.severed and not await ended(connection.duplicate, GONE_SECONDS):
+            return False
+        if not await self._unlisted(connection, doors):
+            return False
+        connection.duplicate.close()
+        connection.duplicate = None
+        return True
+
+    async def _unlisted(self, connection: Connection, doors: Doors) -> bool:
+        """Whether the server has taken the connection off its list. A server that lets nobody in cannot be asked; then
+        the end of the socket has to do."""
+        try:
+            async with doors.side(connection.tag) as side, asyncio.timeout(GONE_SECONDS):
+                while await side.thread.submit(lambda: _is_listed(side.driver, connection.server_id)):  # noqa: ASYNC110
+                    await asyncio.sleep(ASK_AGAIN_SECONDS)  # a server tells nobody about its list
+        except TimeoutError:
+            return False
+        except SQLAlchemyError:
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+            return not connection.severed
+        return True
 
     def kind_of(self, error: BaseException) -> FailureKind | None:
         if not isinstance(error, pymysql.err.MySQLError) or not error.args:
@@ -154,6 +169,12 @@ class MysqlManners(Manners):
 
     def words_of(self, error: BaseException) -> str:
         return str(error.args[1]) if len(error.args) > 1 else str(error)
+
+
+def _is_listed(driver: Any, server_id: int) -> bool:
+    with driver.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM information_schema.processlist WHERE id = %s", (server_id,))
+        return cursor.fetchone() is not None
 
 
 def _say(driver: Any, command: str) -> None:

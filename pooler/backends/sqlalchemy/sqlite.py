@@ -84,7 +84,7 @@ class SqliteManners(Manners):
     async def kill(self, connection: Connection, doors: Doors) -> None:
         await self.stop(connection, doors)
 
-    async def gone(self, connection: Connection) -> bool:
+    async def gone(self, connection: Connection, doors: Doors) -> bool:
         return True  # the driver has closed the file, and there is no other side
 
     def kind_of(self, error: BaseException) -> FailureKind | None:
