@@ -1,8 +1,8 @@
 """A frontend's calls to its pooler: which stream carries them, how long they may take, and when they are sent again.
 
-The rule of repetition: a call that provably never left is sent again; one that may have left is sent again only when it
-changes nothing by being carried out twice; any other answers OUTCOME_UNKNOWN, which is the truth. At most two
-repetitions, all within the call's own time, under one request id.
+The rule of repetition: a call that provably never left, or was not begun, is sent again; one that may have been begun
+is sent again only when it changes nothing by being carried out twice; any other answers OUTCOME_UNKNOWN, which is the
+truth. At most two repetitions, all within the call's own time, under one request id.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import grpc
 import structlog
 
 from frontend.auth import Caller
-from frontend.errors import PoolerError
+from frontend.errors import PoolerError, pooler_away
 from frontend.operations import Offer
 from frontend.pooler_client.calls import Call, Interrupted, Reply
 from frontend.pooler_client.convert import request_of
@@ -27,10 +27,12 @@ log = structlog.get_logger(__name__)
 REPETITIONS_MAX = 2
 OPEN_SECONDS = 5.0
 """How long a call waits for a pooler that is not there: long enough for one that is being restarted."""
+OPEN_PAUSE_SECONDS = 0.1
+"""Between two attempts to open a stream; while nobody listens at all, gRPC itself makes longer ones."""
 SILENCE_SECONDS = 2.0
 """How long after a call's time the pooler may still say what the time went into."""
-PASSING = frozenset({"CONNECTION_LOST", "DRAINING"})
-"""Failures that the same call may well not meet again."""
+NOT_STARTED = "DRAINING"
+"""The one reason that says for certain that nothing was begun, and that another stream may do better."""
 
 CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", 72 * 1024 * 1024),
@@ -59,7 +61,7 @@ class PoolerClient:
         self._boot_id = uuid.uuid4().hex
         self._under_way = 0
         self._exchange: Exchange | None = None
-        self._opening: asyncio.Task[Exchange] | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._leaving: list[Exchange] = []
         self._following: asyncio.Task[None] | None = None
 
@@ -97,75 +99,68 @@ class PoolerClient:
     async def _until_answered(self, call: Call) -> Reply:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + call.timeout_seconds
-        for repetitions_left in reversed(range(REPETITIONS_MAX + 1)):
+        for attempt in range(REPETITIONS_MAX + 1):
             exchange = await self._connected(deadline)
             try:
                 return await exchange.call(request_of(call, deadline - loop.time()), deadline + SILENCE_SECONDS)
             except Interrupted as interrupted:
-                failure = _as_error(call, interrupted, self._address)
+                failure = _as_error(call, interrupted)
                 again = call.repeatable or not interrupted.sent
             except PoolerError as error:
                 failure = error
-                again = call.repeatable and error.reason in PASSING
-            if not again or not repetitions_left or loop.time() >= deadline:
+                again = error.reason == NOT_STARTED or (call.repeatable and error.reason == "CONNECTION_LOST")
+            if not again or attempt == REPETITIONS_MAX or loop.time() >= deadline:
                 raise failure
             log.info("call sent again", operation=call.operation.name, request_id=call.request_id, cause=failure.reason)
-            await asyncio.sleep(random.uniform(0.02, 0.1))  # noqa: S311 - so that not all calls come back as one
+            # Longer the second time, and never all calls at once.
+            await asyncio.sleep(random.uniform(0.05, 0.1) * 4**attempt)  # noqa: S311 - jitter, no secret
         raise AssertionError("unreachable: the last repetition returns or raises")
 
     async def _connected(self, deadline: float) -> Exchange:
-        """A stream that takes calls. The opening of one belongs to all who wait, and outlives whoever caused it."""
-        if self._exchange is not None and self._exchange.usable:
-            return self._exchange
+        """A stream that takes calls. Raises PoolerError when there is none within the patience of a call."""
+        loop = asyncio.get_running_loop()
+        give_up = min(deadline, loop.time() + OPEN_SECONDS)
+        while self._exchange is None or not self._exchange.usable:
+            # `wait` neither cancels the task nor swallows this caller's own cancellation.
+            await asyncio.wait({opening := self._opening_task()}, timeout=max(give_up - loop.time(), 0.0))
+            if not opening.done():
+                raise pooler_away()
+            if (failure := opening.exception()) is not None:
+                if loop.time() + OPEN_PAUSE_SECONDS >= give_up:
+                    raise failure
+                await asyncio.sleep(OPEN_PAUSE_SECONDS)
+        return self._exchange
+
+    def _opening_task(self) -> asyncio.Task[None]:
+        """The opening of a stream belongs to all who wait for it, and outlives whoever caused it."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._open())
             # Should all who wait for it leave, its failure is nobody's, and no warning's either.
             self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
-        left = deadline - asyncio.get_running_loop().time()
-        # `wait` neither cancels the task nor swallows this caller's own cancellation.
-        done, _ = await asyncio.wait({self._opening}, timeout=max(left, 0.0))
-        if not done:
-            raise self.away("its time ran out while connecting")
-        return done.pop().result()
+        return self._opening
 
-    async def _open(self) -> Exchange:
+    async def _open(self) -> None:
         wire = self._stub.Exchange(wait_for_ready=True)
         try:
             async with asyncio.timeout(OPEN_SECONDS):
                 exchange = await greet(wire, self._boot_id, self._result_bytes_max)
         except (PoolerError, TimeoutError, grpc.RpcError, asyncio.InvalidStateError, asyncio.CancelledError) as error:
             wire.cancel()
-            raise self._as_away(error) from None
+            if isinstance(error, asyncio.CancelledError) and not cancelled_by_peer(error):
+                raise
+            log.warning("pooler not reached", pooler=self._address, cause=describe(error))
+            raise (error if isinstance(error, PoolerError) else pooler_away()) from None
         finally:
             self._opening = None
-        self._replace(exchange)
         log.info("connected", pooler=self._address, boot_id=exchange.boot_id)
-        return exchange
-
-    def _replace(self, exchange: Exchange) -> None:
-        """A stream whose pooler goes away still answers the calls that it has."""
+        # A stream whose pooler goes away still answers the calls that it has.
         self._leaving = [old for old in (*self._leaving, self._exchange) if old is not None and not old.ended]
         self._exchange = exchange
 
-    def _as_away(self, error: BaseException) -> BaseException:
-        """Why no stream could be opened; what is no such reason comes back as it is."""
-        if isinstance(error, TimeoutError):
-            return self.away(f"nobody answered for {OPEN_SECONDS:g} s")
-        if isinstance(error, grpc.RpcError):
-            return self.away(describe(error))
-        if isinstance(error, asyncio.InvalidStateError) or cancelled_by_peer(error):
-            return self.away("the pooler ended the stream")
-        return error
 
-    def away(self, cause: str) -> PoolerError:
-        """What to tell a caller while there is no pooler to ask."""
-        sentence = f"The pooler at {self._address} cannot be reached ({cause}); nothing was started."
-        return PoolerError("POOLER_AWAY", sentence, {"retry_after_ms": "2000"})
-
-
-def _as_error(call: Call, interrupted: Interrupted, address: str) -> PoolerError:
-    """What to say of a call whose stream ended under it."""
-    what = f"The way to the pooler at {address} was interrupted ({interrupted.cause})"
+def _as_error(call: Call, interrupted: Interrupted) -> PoolerError:
+    """What to say of a call whose stream ended under it. Where that was, and of what, is in the log alone."""
+    what = "The way to the pooler was interrupted"
     if not interrupted.sent:
         return PoolerError("POOLER_AWAY", f"{what}; nothing was started.", {"retry_after_ms": "1000"})
     if call.repeatable:
