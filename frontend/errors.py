@@ -55,6 +55,12 @@ class PoolerError(Exception):
         return self.message
 
 
+def pooler_away() -> PoolerError:
+    """What to tell a caller while there is no pooler to ask. Its address, and why it is away, are the log's."""
+    sentence = "The pooler behind this server cannot be reached; nothing was started."
+    return PoolerError("POOLER_AWAY", sentence, {"retry_after_ms": "2000"})
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> MCPError:
     """A name that the catalogue does not have, with the nearest one that it has. -32602, as the protocol asks."""
     nearest = get_close_matches(name, list(known), n=1)

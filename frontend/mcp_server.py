@@ -31,6 +31,7 @@ from frontend.errors import (
     as_tool_result,
     invalid_arguments,
     invalid_params,
+    pooler_away,
     resource_not_found,
 )
 from frontend.operations import Offer, Operation
@@ -137,7 +138,7 @@ class McpServer:
                 async with asyncio.timeout(CATALOGUE_SECONDS):
                     await self._catalogue_taken.wait()
             except TimeoutError:
-                raise self._pooler.away("it has not said yet what it offers") from None
+                raise pooler_away() from None
         assert self._catalogue is not None
         return self._catalogue
 

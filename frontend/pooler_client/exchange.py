@@ -222,6 +222,7 @@ class Exchange:
         if self._ended:
             return
         self._ended = True
+        log.info("disconnected", boot_id=self.boot_id, cause=cause, calls=len(self._calls))
         self._outbox_filled.set()
         for pending in self._calls.values():
             pending.fail(Interrupted(cause, pending.sent))
@@ -258,10 +259,10 @@ def cancelled_by_peer(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
 
 
-def describe(error: grpc.RpcError) -> str:
-    """A status in a few words: its name, and its details where they say more."""
+def describe(error: BaseException) -> str:
+    """A failure in a few words for the log: a status by its name and details, anything else by its kind."""
     if not isinstance(error, grpc.aio.AioRpcError):
-        return type(error).__name__
+        return f"{type(error).__name__}: {error}"
     return f"{error.code().name}: {(error.details() or '').strip()[:200]}"
 
 

@@ -59,7 +59,8 @@ class Follower:
         except asyncio.CancelledError as error:
             if not cancelled_by_peer(error):
                 raise
-        except ValueError as error:
+        except Exception as error:  # whatever a catalogue holds, the next one must be taken
+            log.exception("catalogue not taken")
             return f"a catalogue that cannot be read: {error}"
         finally:
             stream.cancel()
