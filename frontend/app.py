@@ -86,7 +86,11 @@ class Frontend:
         """Begins to follow the pooler; waits for nothing of it. Harmless when started already."""
         if self._life is None:
             self._life = asyncio.create_task(self._live())
+            # Also when it failed, so that nobody waits for a start that will not come.
+            self._life.add_done_callback(lambda _: self._started.set())
         await self._started.wait()
+        if self._life.done():
+            self._life.result()
 
     async def stop(self) -> None:
         """Ends what is still under way. A frontend is started once only."""

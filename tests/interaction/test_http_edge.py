@@ -1,6 +1,7 @@
 """What a frontend answers to HTTP that is no well-behaved MCP client's."""
 
 import asyncio
+import json
 from typing import Any
 
 import httpx2 as httpx
@@ -98,6 +99,15 @@ async def test_a_malformed_request_is_a_protocol_error(line: Line, body: bytes, 
         answer = await http.post(line.url, content=body, headers=headers)
     assert answer.status_code == 400
     assert code is None or orjson.loads(answer.content)["error"]["code"] == code
+
+
+async def test_a_text_that_no_json_can_carry_is_refused_before_it_goes_anywhere(line: Line) -> None:
+    request = modern("tools/call", {"name": "echo", "arguments": {"value": "half a pair: \ud800"}}, "echo")
+    headers = {**request["headers"], "content-type": "application/json"}
+    async with line.http() as http:
+        answer = await http.post(line.url, content=json.dumps(request["json"]).encode(), headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32602)
+    assert line.system().requests_total == 0
 
 
 async def test_a_host_without_a_lifespan_starts_the_frontend_with_its_first_request(line: Line) -> None:
