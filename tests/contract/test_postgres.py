@@ -13,38 +13,13 @@ from pooler.backends.postgres.adapter import Adapter, build
 from pooler.backends.postgres.connection import NAME_BYTES_MAX, name
 from pooler.backends.postgres.exchange import PREPARED_MAX
 from pooler.backends.postgres.settings import Settings
+from tests.contract.sql import Session
 from tests.contract.subject import CALLER, eventually
 from tests.servers.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
 
 TAG = Tag("contract", "orders", 1)
-
-
-class Session:
-    """An adapter with one open connection, and short ways to use them."""
-
-    def __init__(self, adapter: Adapter, connection: Any) -> None:
-        self.adapter = adapter
-        self.connection = connection
-
-    async def ask(self, statement: str, effect: Any = "read", page_rows: int = 200, **arguments: Any) -> dict[str, Any]:
-        operation = Operation("ask", effect, {key: {} for key in arguments}, statement, page_rows=page_rows)
-        work = Work(self.adapter.prepare(operation), arguments, CALLER, timeout_seconds=30)
-        body: dict[str, Any] = orjson.loads((await self.adapter.execute(self.connection, work)).body)
-        return body
-
-    async def value(self, statement: str, **arguments: Any) -> Any:
-        return (await self.ask(statement, **arguments))["rows"][0][0]
-
-    async def write(self, statement: str, **arguments: Any) -> dict[str, Any]:
-        return await self.ask(statement, effect="write", **arguments)
-
-    async def failure(self, statement: str, effect: Any = "read", **arguments: Any) -> tuple[FailureKind, str]:
-        with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever classify understands
-            await self.ask(statement, effect=effect, **arguments)
-        failure = self.adapter.classify(raised.value)
-        return failure.kind, failure.message
 
 
 def adapter_of(url: str) -> Adapter:

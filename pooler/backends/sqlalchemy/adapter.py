@@ -20,15 +20,20 @@ _SECRET = ("pass", "pwd", "secret", "token", "key")
 
 
 def build(settings: Settings) -> "Adapter":
-    """Makes the adapter. Raises ValueError when SQLAlchemy cannot read the URL or has no such dialect."""
+    """Makes the adapter.
+
+    Raises ValueError when SQLAlchemy cannot read the URL or has no such dialect, ImportError when the driver is missing.
+    """
     try:
         url = make_url(settings.url.get_secret_value())
         url.get_dialect()
-    except ModuleNotFoundError:
-        raise
     except Exception:  # noqa: BLE001 - its message may repeat the URL, and with it the password
         raise ValueError("`url` is no URL that SQLAlchemy can read, or names a dialect that is not installed") from None
-    return Adapter(url, settings)
+    try:
+        return Adapter(url, settings)
+    except ModuleNotFoundError as error:
+        hint = "pip install 'penstock[mariadb]'" if error.name == "pymysql" else "install it beside Penstock"
+        raise ImportError(f"the driver of `url` needs the package {error.name!r}: {hint}") from error
 
 
 def manners_of(url: URL) -> Manners:
@@ -62,11 +67,14 @@ class Adapter(base.Adapter[Connection, Plan]):
         style = self._doors.engine.dialect.paramstyle
         if style not in get_args(statements.Paramstyle):
             raise ValueError(f"the driver's parameters are spelled {style!r}, which nobody here can write")
+        read = operation.effect == "read"
+        harmless = read and traces.leaves_no_trace(statement)
         return Plan(
             name=operation.name,
             rendered=statement.render(cast(statements.Paramstyle, style)),
-            read=operation.effect == "read",
-            leaves_no_trace=operation.effect == "read" and traces.leaves_no_trace(statement),
+            read=read,
+            leaves_no_trace=harmless,
+            streams=harmless or (read and statement.verb == "SELECT"),
             page_rows=operation.page_rows,
             page_bytes=operation.page_bytes,
         )

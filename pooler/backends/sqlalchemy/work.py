@@ -13,9 +13,6 @@ from pooler.backends.sqlalchemy.manners import Manners
 from pooler.backends.statements import Rendered
 from pooler.backends.tables import Page, affected_answer
 
-_OPTIONS = {"stream_results": True}
-"""Asks the driver for a cursor that does not load the whole result, where it has one."""
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -25,6 +22,8 @@ class Plan:
     rendered: Rendered
     read: bool
     leaves_no_trace: bool
+    streams: bool
+    """Whether the driver is asked for a cursor that does not load the whole result: some take only queries then."""
     page_rows: int
     page_bytes: int
 
@@ -36,7 +35,9 @@ def run(connection: Connection, manners: Manners, plan: Plan, arguments: Mapping
     values = plan.rendered.bind({name: _parameter(value) for name, value in arguments.items()})
     manners.begin(connection, plan.read, plan.page_rows + 1, seconds)
     try:
-        result = sql.exec_driver_sql(plan.rendered.sql, values or None, execution_options=_OPTIONS)
+        result = sql.exec_driver_sql(
+            plan.rendered.sql, values or None, execution_options={"stream_results": plan.streams}
+        )
         body = _page(result, plan) if result.returns_rows else affected_answer(result.rowcount)
         result.close()
         if plan.read:
