@@ -10,11 +10,12 @@ work may take, or stops a thread that is inside a call: nobody can.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, ClassVar, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import structlog
 
@@ -58,7 +59,7 @@ class Landing:
     _of: ClassVar["WeakKeyDictionary[asyncio.AbstractEventLoop, Landing]"] = WeakKeyDictionary()
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self._loop = ref(loop)  # held weakly, or the table's own weak hold on it would be for nothing
         self._landed: deque[_Job] = deque()
         self._awake = False
 
@@ -74,10 +75,12 @@ class Landing:
         self._landed.append(job)
         if not self._awake:
             self._awake = True
-            try:
-                self._loop.call_soon_threadsafe(self._settle)
-            except RuntimeError:  # the loop is closed, nobody waits any more
-                self._landed.clear()
+            loop = self._loop()
+            if loop is None or loop.is_closed():
+                self._landed.clear()  # nobody waits any more
+                return
+            with suppress(RuntimeError):  # closed just now
+                loop.call_soon_threadsafe(self._settle)
 
     def _settle(self) -> None:
         """Called in the loop. The flag falls before the first look: what comes later wakes the loop again."""

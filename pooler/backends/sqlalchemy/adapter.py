@@ -22,7 +22,7 @@ _SECRET = ("pass", "pwd", "secret", "token", "key")
 def build(settings: Settings) -> "Adapter":
     """Makes the adapter.
 
-    Raises ValueError when SQLAlchemy cannot read the URL or has no such dialect, ImportError when the driver is missing.
+    Raises ValueError when SQLAlchemy cannot read the URL or knows no such dialect, ImportError without the driver.
     """
     try:
         url = make_url(settings.url.get_secret_value())
