@@ -287,6 +287,29 @@ async def test_side_channel_work_takes_one_connection_at_a_time(mariadb_server: 
     assert mariadb_server.connections() == 0
 
 
+async def test_a_cancel_that_is_itself_given_up_at_any_step_leaves_no_connection_behind(
+    mariadb_server: MariadbServer,
+) -> None:
+    adapter = adapter_of(mariadb_server.url)
+
+    async def count() -> int:
+        return await asyncio.to_thread(mariadb_server.connections)
+
+    for steps in (0, 1, 2, 3, 5, 8, 13, 100, 1_000):
+        async with opened(adapter) as session:
+            work = asyncio.ensure_future(session.ask("SELECT sleep(20)"))
+            await eventually(1, lambda: asyncio.to_thread(mariadb_server.sleeping), "sleeping connections")
+            work.cancel()
+            await asyncio.wait({work})
+            cancel = asyncio.ensure_future(adapter.cancel(session.connection))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            cancel.cancel()
+            await asyncio.wait({cancel})
+            await eventually(1, count, f"connections after {steps} steps")
+        assert await count() == 0
+
+
 async def test_no_closed_connection_is_still_listed(mariadb_server: MariadbServer) -> None:
     adapter = adapter_of(mariadb_server.url)
     listed = []

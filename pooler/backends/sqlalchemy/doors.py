@@ -6,7 +6,7 @@ that connects.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -44,6 +44,7 @@ class Doors:
         self._arguments = dict(arguments)
         self._opening = threading.local()
         self._side_turn = asyncio.Lock()
+        """Held across awaits on purpose: whoever has it has the one side connection. All that it awaits is bounded."""
         self._side_wanted = 0
         self._spare: Connection | None = None
         self.engine: Engine = sqlalchemy.create_engine(
@@ -63,9 +64,7 @@ class Doors:
         try:
             await connection.thread.submit(partial(self._connect, connection))
         except BaseException:
-            connection.thread.submit(partial(self._disconnect, connection))
-            connection.thread.end()
-            if await _within(connection.thread.idle(), GIVE_UP_SECONDS):
+            if await self._end(connection, GIVE_UP_SECONDS):
                 await self._manners.gone(connection, self)
             raise
         return connection
@@ -91,15 +90,21 @@ class Doors:
 
     async def close(self, connection: Connection, force: bool) -> bool:
         """Ends a connection. True: the driver has closed it, and the server too as far as its manners can tell."""
-        thread = connection.thread
-        if force and thread.busy:
+        if force and connection.thread.busy:
             await self._manners.kill(connection, self)
-        if not thread.ended:
-            thread.submit(partial(self._disconnect, connection))
-        thread.end()
-        if not await _within(thread.idle(), CLOSE_SECONDS):
+        return await self._end(connection, CLOSE_SECONDS) and await self._manners.gone(connection, self)
+
+    async def _end(self, connection: Connection, seconds: float) -> bool:
+        """Whether the driver has closed within this time; its thread will when it can, whatever becomes of us."""
+        if not connection.thread.ended:
+            connection.thread.submit(partial(self._disconnect, connection))
+            connection.thread.end()
+        try:
+            async with asyncio.timeout(seconds):
+                await connection.thread.idle()
+        except TimeoutError:
             return False
-        return await self._manners.gone(connection, self)
+        return True
 
     @asynccontextmanager
     async def side(self, tag: Tag) -> AsyncIterator[Connection]:
@@ -108,34 +113,39 @@ class Doors:
         self._side_wanted += 1
         try:
             async with self._side_turn:
-                side, self._spare = self._spare or await self.open(tag), None
-                sound = False
+                side, self._spare = self._spare or await self._open_side(tag), None
                 try:
                     yield side
-                    sound = True
-                finally:
-                    if sound and self._side_wanted > 1:
-                        self._spare = side
-                    else:
-                        await self._close_side(side)
+                except BaseException:
+                    await self._close_side(side)
+                    raise
+                self._spare = side
         finally:
             self._side_wanted -= 1
+            await self._close_spare()
+
+    async def _close_spare(self) -> None:
+        """Looks twice: while the turn is awaited somebody may come who wants it."""
+        if self._side_wanted or self._spare is None:
+            return
+        async with self._side_turn:
+            if not self._side_wanted and self._spare is not None:
+                spare, self._spare = self._spare, None
+                await self._close_side(spare)
+
+    async def _open_side(self, tag: Tag) -> Connection:
+        side = Connection(tag=tag, thread=PinnedThread(f"{tag} side"))
+        try:
+            await side.thread.submit(partial(self._connect, side))
+        except BaseException:
+            await self._close_side(side)
+            raise
+        return side
 
     async def _close_side(self, side: Connection) -> None:
         """Nobody is left who could be asked whether this one is gone, so it is given a moment after its end."""
-        side.thread.submit(partial(self._disconnect, side))
-        side.thread.end()
-        await _within(side.thread.idle(), CLOSE_SECONDS)
+        await self._end(side, CLOSE_SECONDS)
         if side.duplicate is not None:
             await ended(side.duplicate, CLOSE_SECONDS)
             side.duplicate.close()
-        await asyncio.sleep(SIDE_REAP_SECONDS)
-
-
-async def _within(waiting: Awaitable[None], seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await waiting
-    except TimeoutError:
-        return False
-    return True
+            await asyncio.sleep(SIDE_REAP_SECONDS)
