@@ -108,7 +108,9 @@ class PoolerClient:
                 again = call.repeatable or not interrupted.sent
             except PoolerError as error:
                 failure = error
-                again = error.reason == NOT_STARTED or (call.repeatable and error.reason == "CONNECTION_LOST")
+                # A lost connection is none of ours to repeat: the pooler has repeated what may be, and a request
+                # that a worker died of would kill the next one too.
+                again = error.reason == NOT_STARTED
             if not again or attempt == REPETITIONS_MAX or loop.time() >= deadline:
                 raise failure
             log.info("call sent again", operation=call.operation.name, request_id=call.request_id, cause=failure.reason)

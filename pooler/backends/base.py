@@ -141,7 +141,7 @@ class Operation:
     returns: Mapping[str, Any] | Literal["table", "content", "value"] = "value"
     """What comes back: a table, MCP content, any value, or a value that fits a JSON Schema."""
     page_rows: int = 200
-    page_bytes: int = 1_048_576
+    page_bytes: int = 262_144
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):

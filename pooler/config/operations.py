@@ -48,7 +48,10 @@ class OperationConfig(_Part):
         30.0, description="The bound on the backend's work; waiting and starting have their own."
     )
     page_rows: Annotated[int, Field(ge=1, le=100_000)] = Field(200, description="The most rows of an answer.")
-    page_bytes: Annotated[int, Field(ge=1024, le=64 << 20)] = Field(1 << 20, description="The largest answer.")
+    page_bytes: Annotated[int, Field(ge=1024, le=64 << 20)] = Field(
+        1 << 18,
+        description="The largest answer. The SDK's clients take a megabyte an event, and it travels twice in one.",
+    )
     returns: Annotated[Any, BeforeValidator(_returns)] = Field(
         None,
         description="What a method answers: any value (left out), MCP `content`, or values that fit a JSON Schema.",
