@@ -151,12 +151,13 @@ class Driver:
         self._conclude(self.pool.reconfigure(rules, now))
 
     async def drain(self, grace_seconds: float) -> None:
-        """Serves who waits, refuses who comes, closes everything; after the grace stops what still runs."""
+        """Serves who waits, refuses who comes, closes everything; stops what still runs in time to end in the grace."""
+        stopping = min(self.bounds.cancel + self.bounds.close, grace_seconds / 3)
         self._conclude(self.pool.drain(self._clock()))
-        if not await self._emptied(grace_seconds):
-            log.warning("grace is over, stopping what runs", backend=self.name, pool=repr(self.pool))
+        if not await self._emptied(grace_seconds - stopping):
+            log.warning("the grace is almost over, stopping what runs", backend=self.name, pool=repr(self.pool))
             self._conclude(self.pool.abort(self._clock()))
-            await self._emptied(self.bounds.cancel + self.bounds.close)
+            await self._emptied(stopping)
         if self._upkeep is not None:
             self._upkeep.cancel()
         for task in list(self._tasks):
