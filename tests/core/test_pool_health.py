@@ -107,6 +107,22 @@ def test_connections_with_a_fate_of_their_own_do_not_die_for_each_other():
     assert scene.pool.generation == 0
 
 
+def test_an_idle_connection_that_died_by_itself_is_closed_by_force_and_nobody_gets_it():
+    scene = Scene(cap=1)
+    (slot,) = scene.connect()
+    assert scene.pool.lost(slot, scene.now) == [Close(slot, force=True)]
+    assert scene.pool.lost(slot, scene.now) == []
+    scene.queued()
+
+
+def test_a_death_that_is_noticed_while_the_connection_is_in_use_is_its_users_business():
+    scene = Scene(cap=1)
+    scene.connect()
+    running = scene.running()
+    assert scene.pool.lost(slot_of(running), scene.now) == []
+    assert scene.finish(running, Fate.DEAD) == [Close(slot_of(running), force=True)]
+
+
 def test_a_broken_connection_says_nothing_about_the_others():
     scene = Scene(cap=2)
     scene.connect(2)
