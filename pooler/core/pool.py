@@ -8,13 +8,11 @@ wake-up can be lost and no sweeper is needed. It never waits, never reads a cloc
 from collections.abc import Callable
 
 from pooler.core.actions import Action, Check, Close, GiveUp, Interrupt, Offer, Open, Refuse, Reset
-from pooler.core.adaptive import Adaptive
 from pooler.core.fairness import Queue
 from pooler.core.ledger import LEAVING, Ledger
 from pooler.core.rules import Fate, Rules, StartFailure
-from pooler.core.shedding import Judge
 from pooler.core.slots import Slot, Waiter
-from pooler.core.starts import Starts
+from pooler.core.starts import Mean, Starts
 from pooler.core.states import ConnectionEvent, ConnectionState, GrantEvent, GrantState
 from pooler.errors import Reason
 
@@ -31,12 +29,10 @@ class Pool:
         self.rules = rules
         self.generation = 0
         self.draining = False
-        self.paused = False
         self.ledger = Ledger()
-        self.queue = Queue(rules.shares)
+        self.queue = Queue()
         self.starts = Starts(rules.parallel_starts, jitter)
-        self.judge = Judge()
-        self.adaptive = Adaptive(rules.places) if rules.adaptive else None
+        self.work = Mean()
         self._jitter = jitter
 
     # Callers
@@ -45,13 +41,12 @@ class Pool:
         """A call wants a place. `again`: it has had one, and lost it through no fault of its own."""
         if again:
             waiter.grant = waiter.slot = None
-            self.queue.push(waiter, front=True)
+            self.queue.push_front(waiter)
             return self._settle(now)
         if self.draining:
             return [Refuse(waiter, Reason.DRAINING)]
-        if self.queue.full(waiter.tenant) or (len(self.queue) >= self.rules.queue_max and not self._room):
+        if len(self.queue) >= self.rules.queue_max and not self._room:
             return [Refuse(waiter, Reason.QUEUE_FULL, self._clearing_seconds())]
-        waiter.expected_seconds = self.judge.expected(waiter.operation)
         self.queue.push(waiter)
         return self._settle(now)
 
@@ -64,13 +59,15 @@ class Pool:
 
     def leave(self, waiter: Waiter, now: float) -> list[Action]:
         """The caller is gone: its place in the queue, its offer or its work is given up. Harmless when repeated."""
-        return self._dismiss(waiter, Reason.CANCELLED, now)
-
-    def kill(self, waiter: Waiter, now: float) -> list[Action]:
-        """Somebody with the right to do so ends a call, wherever it stands. Harmless when it has ended."""
         if waiter.grant is None:
-            return [Refuse(waiter, Reason.KILLED), *self._settle(now)] if self._withdraw(waiter) else []
-        return self._dismiss(waiter, Reason.KILLED, now)
+            return self._settle(now) if self.queue.remove(waiter) else []
+        if waiter.grant is GrantState.OFFERED:
+            waiter.happen(GrantEvent.DECLINED)
+            return self._part(waiter, Fate.SOUND, now)
+        if waiter.grant is GrantState.RUNNING:
+            waiter.happen(GrantEvent.CANCELLED)
+            return [Interrupt(waiter)]
+        return []
 
     def stopping(self, waiter: Waiter) -> None:
         """A grant's work is being stopped by its own bound: from here on, its caller's leaving changes nothing."""
@@ -79,17 +76,12 @@ class Pool:
 
     def expire(self, waiter: Waiter, now: float) -> list[Action]:
         """A waiter's time is over. Nothing happens when it was served, or left, in the meantime."""
-        return [self._too_late(waiter), *self._settle(now)] if self._withdraw(waiter) else []
+        return [self._too_late(waiter), *self._settle(now)] if self.queue.remove(waiter) else []
 
     def finish(self, waiter: Waiter, fate: Fate, now: float) -> list[Action]:
         """A grant's work has ended, and this is what it left."""
-        seconds = now - waiter.granted_at
-        if waiter.grant is GrantState.RUNNING:  # what was cut short says nothing of what it would have taken
-            self.judge.learn(waiter.operation, seconds)
-            self.starts.work.learn(seconds)
-            if self.adaptive:
-                self.adaptive.learn(waiter.operation, seconds, now)
         waiter.happen(GrantEvent.FINISHED)
+        self.work.learn(now - waiter.granted_at)
         return self._part(waiter, fate, now)
 
     # Connections
@@ -157,27 +149,9 @@ class Pool:
 
     def reconfigure(self, rules: Rules, now: float) -> list[Action]:
         """New rules, at once. Where the cap shrank, connections in use end with their present users."""
-        if (rules.adaptive, rules.places) != (self.rules.adaptive, self.rules.places):
-            self.adaptive = Adaptive(rules.places) if rules.adaptive else None
         self.rules = rules
         self.starts.parallel_max = rules.parallel_starts
-        self.queue.reconfigure(rules.shares)
         return self.tick(now)
-
-    def pause(self) -> None:
-        """Nobody is served from now on; who waits goes on waiting, and what runs goes on running."""
-        self.paused = True
-
-    def resume(self, now: float) -> list[Action]:
-        """Serves again, in order; also after a drain."""
-        self.paused = self.draining = False
-        return self.tick(now)
-
-    def kill_connection(self, slot: Slot, now: float) -> list[Action]:
-        """Somebody with the right to do so ends a connection, with whatever runs on it."""
-        slot.doomed = True
-        actions = [action for waiter in list(slot.grants) for action in self._dismiss(waiter, Reason.KILLED, now)]
-        return actions + self._retire(slot) + self._settle(now)
 
     def drain(self, now: float) -> list[Action]:
         """No new callers; those who wait are served; then every connection is closed."""
@@ -229,7 +203,7 @@ class Pool:
         return actions
 
     def _serve(self, now: float, actions: list[Action]) -> None:
-        while self.queue.servable and not self._held_back:
+        while self.queue:
             slot = self._place(now)
             if slot is None:
                 return
@@ -240,13 +214,9 @@ class Pool:
             waiter = self.queue.pop()
             if now >= waiter.give_up_at:
                 actions.append(self._too_late(waiter))
-            elif self.queue and self.judge.too_late(waiter, now):
-                actions.append(Refuse(waiter, Reason.SHED))
-            elif waiter.whole and slot.grants:
-                slot.promised, waiter.slot = waiter, slot
-            else:
-                self._grant(slot, waiter, now)
-                actions.append(Offer(waiter))
+                continue
+            self._grant(slot, waiter, now)
+            actions.append(Offer(waiter))
 
     def _place(self, now: float) -> Slot | None:
         """The connection to use next: the idle one used last (so that the others can age out), else a shared one.
@@ -269,10 +239,7 @@ class Pool:
 
     def _grant(self, slot: Slot, waiter: Waiter, now: float) -> None:
         waiter.offered(slot, now)
-        self.queue.granted(waiter)
-        self.ledger.grants += 1
         slot.grants.add(waiter)
-        slot.whole = waiter.whole
         slot.uses += 1
         self.ledger.move(slot, ConnectionEvent.GRANTED)
 
@@ -287,18 +254,9 @@ class Pool:
         window = self.starts.window(now) - self.ledger.starting
         if room <= 0 or window <= 0:
             return 0
-        backlog = 0 if self.paused else self._worth_having() - self.ledger.coming
+        backlog = -(-len(self.queue) // self.ledger.streams) - self.ledger.coming
         upkeep = 0 if self.draining else max(self.rules.warm, self._proof_needed) - self.ledger.staying
         return max(0, min(room, window, max(backlog, upkeep)))
-
-    def _worth_having(self) -> int:
-        """How many more connections those who wait would pay for."""
-        return self.starts.worth(self.queue.servable, self.ledger.alive, self.ledger.streams)
-
-    @property
-    def _held_back(self) -> bool:
-        """Whether nobody may be served now, whatever is free."""
-        return self.paused or (self.adaptive is not None and self.ledger.grants >= self.adaptive.grants_max)
 
     @property
     def _proof_needed(self) -> int:
@@ -316,10 +274,6 @@ class Pool:
         slot = waiter.slot
         assert slot is not None
         slot.grants.remove(waiter)
-        self.ledger.grants -= 1
-        self.queue.returned(waiter, now - waiter.granted_at)
-        if slot.promised and not slot.grants:
-            self._keep_promise(slot)
         actions: list[Action] = []
         if fate in (Fate.BROKEN, Fate.DEAD):
             slot.doomed = True
@@ -338,33 +292,6 @@ class Pool:
         else:
             return self._rest(slot, ConnectionEvent.EMPTIED, now)
         return actions + self._settle(now)
-
-    def _keep_promise(self, slot: Slot) -> None:
-        """Whoever waited for this connection to be empty is next, on it or on another one that is free first."""
-        waiter, slot.promised = slot.promised, None
-        if waiter is not None:
-            waiter.slot = None
-            self.queue.push(waiter, front=True)
-
-    def _withdraw(self, waiter: Waiter) -> bool:
-        """Takes out a call that has no grant. False when it was not waiting."""
-        if waiter.grant is None and waiter.slot is not None:
-            waiter.slot.promised = waiter.slot = None
-            return True
-        return self.queue.remove(waiter)
-
-    def _dismiss(self, waiter: Waiter, reason: Reason, now: float) -> list[Action]:
-        """Gives up a call's place, its offer or its work."""
-        if waiter.grant is None:
-            return self._settle(now) if self._withdraw(waiter) else []
-        if waiter.grant is GrantState.OFFERED:
-            waiter.happen(GrantEvent.DECLINED)
-            told = [] if reason is Reason.CANCELLED else [Refuse(waiter, reason)]
-            return [*told, *self._part(waiter, Fate.SOUND, now)]
-        if waiter.grant is GrantState.RUNNING:
-            waiter.happen(GrantEvent.CANCELLED)
-            return [Interrupt(waiter, reason)]
-        return []
 
     def _rest(self, slot: Slot, event: ConnectionEvent, now: float) -> list[Action]:
         """A connection becomes idle; it may be wanted at once, or never again."""
@@ -391,20 +318,17 @@ class Pool:
     def _unwanted(self, slot: Slot, now: float) -> bool:
         if slot.doomed or slot.state is ConnectionState.DRAINING or slot.generation != self.generation:
             return True
-        used_up = self.rules.max_uses is not None and slot.uses >= self.rules.max_uses
-        return used_up or now >= slot.expires_at or self.ledger.staying > self.rules.places
+        return now >= slot.expires_at or self.ledger.staying > self.rules.places
 
     def _idled(self, slot: Slot, now: float) -> bool:
         idle = slot.state is ConnectionState.IDLE and now - slot.idle_since >= self.rules.idle_seconds
         return idle and self.ledger.staying > self.rules.warm
 
     def _too_late(self, waiter: Waiter) -> Refuse:
-        if self.paused:
-            return Refuse(waiter, Reason.PAUSED)
         starting = not self.ledger.alive and self.ledger.count(ConnectionState.STARTING) > 0
         return Refuse(waiter, Reason.START_TIMEOUT if starting else Reason.QUEUE_TIMEOUT, None, self.starts.words)
 
     def _clearing_seconds(self) -> float:
         """About how long until a place in the queue is free: one service time, spread over the open connections."""
         alive = self.ledger.alive
-        return max(0.05, self.starts.work.seconds / max(1, alive), 0 if alive else self.starts.took.seconds)
+        return max(0.05, self.work.seconds / max(1, alive), 0 if alive else self.starts.took.seconds)
