@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.counting import CountingServer
 from tests.servers.mariadb import MariadbServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.server import Server, ServerMissing
@@ -38,3 +39,21 @@ def postgres_server() -> Iterator[Server]:
 def mariadb_server() -> Iterator[Server]:
     """A MariaDB for all tests of a run."""
     yield from _serve(MariadbServer)
+
+
+@pytest.fixture(scope="session")
+def _counting_server() -> Iterator[CountingServer]:
+    with CountingServer() as server:
+        yield server
+
+
+@pytest.fixture
+def counting_server(_counting_server: CountingServer) -> Iterator[CountingServer]:
+    """A counting legacy system, the same for all tests of a run: with plain manners, and without a session at the end.
+
+    For tests that end it or stop it, a server of their own is started in a moment.
+    """
+    _counting_server.behave_anew()
+    yield _counting_server
+    _counting_server.behave(silent=False)
+    _counting_server.wait(total=0)

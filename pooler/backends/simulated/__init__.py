@@ -1,1 +1,1 @@
-"""A legacy system that exists only in this process and counts by itself: the verified fake of tests and load tests."""
+"""A made-up legacy system that counts by itself, in this process or in one of its own: the fake of tests and loads."""

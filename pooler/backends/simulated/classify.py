@@ -1,14 +1,14 @@
 """What the simulated system's errors mean."""
 
 from pooler.backends.base import BackendError, Failure, FailureKind
-from pooler.backends.simulated import system
+from pooler.backends.simulated import methods, system
 
 KINDS: dict[type[BaseException], FailureKind] = {
     system.LicenceError: FailureKind.LIMIT,
     system.DownError: FailureKind.DEAD,
     system.BrokenError: FailureKind.DEAD,
     system.PoisonedError: FailureKind.SESSION_LOST,
-    system.WrongRequestError: FailureKind.USER_ERROR,
+    methods.WrongRequestError: FailureKind.USER_ERROR,
 }
 
 

@@ -1,34 +1,32 @@
-"""A connection to a simulated system: its opening and closing, as a client library would do them."""
+"""A connection to a simulated system, wherever that is: what its client library offers. Opens none by itself."""
 
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
-from pooler.backends.base import Connection, Tag
-from pooler.backends.simulated.system import Session, System
+from pooler.backends.base import Answer, Connection
+from pooler.backends.simulated.methods import Request
 
 
 @dataclass(slots=True, eq=False)
-class SimulatedConnection(Connection):
-    """The client's end of one session."""
+class SimulatedConnection(Connection, ABC):
+    """The client's end of one session. `local.py` and `remote.py` have the two forms, each with its opening."""
 
-    session: Session = field(kw_only=True)
+    @abstractmethod
+    async def validate(self) -> None:
+        """Asks whether the session can serve; a lying system says yes. Raises when it cannot."""
 
+    @abstractmethod
+    async def request(self, request: Request) -> Answer:
+        """Has the system do a request. Cancelling it leaves the system at work."""
 
-async def open_connection(tag: Tag, system: System) -> SimulatedConnection:
-    """Logs in. When that fails or is cancelled, it waits until the system has forgotten the attempt."""
-    session = system.arrive(str(tag))
-    try:
-        await system.login(session)
-    except BaseException:
-        system.drop(session)
-        await session.gone.wait()
-        raise
-    return SimulatedConnection(tag, session=session)
+    @abstractmethod
+    async def stop(self) -> bool:
+        """Asks the system to stop the session's work. False: it works on."""
 
+    @abstractmethod
+    async def reset(self) -> bool:
+        """Removes what the last user left. False: the session serves no more."""
 
-async def close_connection(connection: SimulatedConnection, system: System) -> bool:
-    """Logs out, and waits until the system has dropped the session, where a client can find that out."""
-    system.drop(connection.session)
-    if not system.manners.confirm_death:
-        return False
-    await connection.session.gone.wait()
-    return True
+    @abstractmethod
+    async def close(self, force: bool) -> bool:
+        """Logs out and waits until the system has dropped the session. False: a client cannot find that out."""

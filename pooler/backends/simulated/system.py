@@ -1,4 +1,4 @@
-"""The far side of a simulated backend: sessions, their work, and a count of them that the pool has no part in.
+"""The far side of a simulated backend: sessions, their work and their death, counted by a census of its own.
 
 It knows nothing of the pool. A session's work goes on, as in a real server, whether or not the client still listens.
 All waiting goes through one function that is handed in, so that it runs under virtual time as well.
@@ -6,26 +6,16 @@ All waiting goes through one function that is handed in, so that it runs under v
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from pooler.backends.base import Answer
-from pooler.backends.simulated.settings import Settings, Step
+from pooler.backends.simulated.census import Census, Counts, Session, State
+from pooler.backends.simulated.settings import Manners, Step
+
+__all__ = ["BrokenError", "Counts", "DownError", "Job", "LicenceError", "PoisonedError", "Session", "State", "System"]
 
 Sleep = Callable[[float], Awaitable[Any]]
-
-
-class State(Enum):
-    """Where a session stands, as the system sees it."""
-
-    STARTING = "starting"
-    OPEN = "open"
-    BUSY = "busy"
-    DYING = "dying"
-    GONE = "gone"
 
 
 class LicenceError(Exception):
@@ -44,38 +34,6 @@ class PoisonedError(Exception):
     """The session is there, but serves no more."""
 
 
-class WrongRequestError(Exception):
-    """The system does not understand the request."""
-
-
-@dataclass(slots=True, eq=False)
-class Session:
-    """One login, as the system sees it."""
-
-    number: int
-    owner: str
-    state: State = State.STARTING
-    requests: int = 0
-    trace: Any = None
-    work: asyncio.Task[Answer] | None = None
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many sessions there are in each state, by the system's own count."""
-
-    starting: int = 0
-    open: int = 0
-    busy: int = 0
-    dying: int = 0
-
-    @property
-    def total(self) -> int:
-        """All that a cap bounds."""
-        return self.starting + self.open + self.busy + self.dying
-
-
 Job = Callable[[Session], Answer]
 """What a request does at the end of its time."""
 
@@ -83,24 +41,37 @@ Job = Callable[[Session], Answer]
 class System:
     """One simulated legacy system. Everything about it may be watched and changed while it runs."""
 
-    def __init__(self, manners: Settings, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(self, manners: Manners, sleep: Sleep = asyncio.sleep) -> None:
         self.manners = manners
-        self.sessions: list[Session] = []
-        self.peak = 0
-        """The most sessions there ever were at once, in whatever state."""
+        self.census = Census()
         self.logins_total = 0
         self.requests_total = 0
         self._sleep = sleep
         self._random = random.Random(manners.seed)  # noqa: S311 - durations, no secrets
         self._dying: set[asyncio.Task[None]] = set()
+        self._speaks = asyncio.Event()
+        self._fall_silent_or_speak()
 
-    def behave(self, **changes: Any) -> None:
-        """Changes the manners from now on; a step that has begun keeps the ones it began with."""
-        self.manners = Settings.model_validate({**self.manners.model_dump(), **changes})
+    @property
+    def sessions(self) -> list[Session]:
+        """Every session that counts, in whatever state."""
+        return self.census.sessions
+
+    @property
+    def peak(self) -> int:
+        """The most sessions there ever were at once, in whatever state."""
+        return self.census.peak.count
 
     def counts(self) -> Counts:
         """The sessions by state, now."""
-        return Counts(**Counter(session.state.value for session in self.sessions))
+        return self.census.counts()
+
+    def behave(self, **changes: Any) -> None:
+        """Changes the manners from now on; a step that has begun keeps the ones it began with, but for silence."""
+        self.manners = type(self.manners).model_validate({**self.manners.model_dump(exclude_unset=True), **changes})
+        self._fall_silent_or_speak()
+
+    # What its clients ask for
 
     def arrive(self, owner: str) -> Session:
         """A client connects; its session counts from now on. Raises LicenceError."""
@@ -108,8 +79,7 @@ class System:
             raise LicenceError(f"no licence is free: all {self.manners.limit} are in use")
         self.logins_total += 1
         session = Session(self.logins_total, owner)
-        self.sessions.append(session)
-        self.peak = max(self.peak, len(self.sessions))
+        self.census.enter(session, asyncio.get_running_loop().time())
         return session
 
     async def login(self, session: Session) -> None:
@@ -119,13 +89,19 @@ class System:
             raise DownError(self.manners.refuse)
         if session.state is State.GONE:
             raise BrokenError("the session was killed while it logged in")
-        session.state = State.OPEN
+        self.census.turn(session, State.OPEN)
+
+    async def validate(self, session: Session) -> None:
+        """Says whether a session can serve, or lies about it. Raises BrokenError or PoisonedError."""
+        await self.step("validate", 0)
+        if session.mute or not self.manners.lie:
+            self.require_sound(session)
 
     async def request(self, session: Session, job: Job, seconds: float) -> Answer:
         """Does a session's work. The work goes on when the client leaves; `stop` and `drop` end it."""
         self.require_sound(session)
         assert session.state is State.OPEN, f"two requests at once on {session}"
-        session.state = State.BUSY
+        self.census.turn(session, State.BUSY)
         session.requests += 1
         self.requests_total += 1
         session.work = asyncio.ensure_future(self._work(session, job, seconds + self.manners.work_seconds))
@@ -133,16 +109,9 @@ class System:
         try:
             return await asyncio.shield(session.work)
         except asyncio.CancelledError:
-            if session.state is State.GONE:  # the session was killed, which cancelled its work, not the caller
+            if session.gone.is_set():  # the session was killed, which cancelled its work, not the caller
                 raise BrokenError("the session was killed in mid-request") from None
             raise
-
-    def require_sound(self, session: Session) -> None:
-        """Raises when the session can serve no request."""
-        if session.state in (State.DYING, State.GONE):
-            raise BrokenError(f"session {session.number} does not exist")
-        if self.manners.poison_after is not None and session.requests >= self.manners.poison_after:
-            raise PoisonedError(f"session {session.number} serves no more after {session.requests} requests")
 
     async def stop(self, session: Session) -> bool:
         """Ends a session's work, as a cancel asks. False: the system does not do that."""
@@ -152,21 +121,42 @@ class System:
         await _end(session.work)
         return True
 
+    async def reset(self, session: Session) -> bool:
+        """Removes the trace of the last user. False: the session serves no more. Raises BrokenError."""
+        await self.step("reset", 0)
+        try:
+            self.require_sound(session)
+        except PoisonedError:
+            return False
+        session.trace = None
+        return True
+
     def drop(self, session: Session) -> None:
         """The client has closed the session: it dies, which takes its time."""
-        if session.state in (State.DYING, State.GONE):
+        if session.left or session.state is State.GONE:
             return
-        session.state = State.DYING
+        session.left = True
+        if not self.manners.silent and not self.manners.ignore_close_seconds:
+            self.census.turn(session, State.DYING)
         task = asyncio.ensure_future(self._die(session))
         self._dying.add(task)
         task.add_done_callback(self._dying.discard)
 
+    # What it does by itself
+
+    def require_sound(self, session: Session) -> None:
+        """Raises when the session can serve no request."""
+        if session.left or session.state is State.GONE:
+            raise BrokenError(f"session {session.number} does not exist")
+        if session.mute:
+            raise BrokenError(f"the system has ended its side of session {session.number}")
+        if self.manners.poison_after is not None and session.requests >= self.manners.poison_after:
+            raise PoisonedError(f"session {session.number} serves no more after {session.requests} requests")
+
     def kill(self, session: Session) -> None:
         """The system ends a session by itself, at once; the client learns of it when it next asks."""
         if session.state is not State.GONE:
-            session.state = State.GONE
-            self.sessions.remove(session)
-            session.gone.set()
+            self.census.turn(session, State.GONE)
             if session.work is not None:
                 session.work.cancel()
 
@@ -177,10 +167,12 @@ class System:
 
     async def step(self, step: Step, seconds: float) -> None:
         """Lets one step take its time, or for ever when the manners say so."""
+        await self._speaks.wait()
         if step in self.manners.hang:
             await asyncio.Event().wait()
         if seconds > 0:
             await self._sleep(self._spread(seconds))
+            await self._speaks.wait()  # an answer that was due in the silence is not given either
 
     async def _work(self, session: Session, job: Job, seconds: float) -> Answer:
         try:
@@ -188,23 +180,43 @@ class System:
             result = job(session)
         finally:
             if session.state is State.BUSY:
-                session.state = State.OPEN
-        if self.manners.die_after is not None and session.requests >= self.manners.die_after:
+                self.census.turn(session, State.OPEN)
+        if not self.manners.leave_traces:
+            session.trace = None
+        if _reached(self.manners.half_close_after, session):
+            session.mute = True
+        if _reached(self.manners.die_after, session):
             self.kill(session)
             raise BrokenError("the session died in mid-request")
         return result
 
     async def _die(self, session: Session) -> None:
+        await self._speaks.wait()
+        await self._pass(self.manners.ignore_close_seconds)
+        self.census.turn(session, State.DYING)
         if session.work is not None and self.manners.ignore_cancel:
             await asyncio.wait({session.work})
         await _end(session.work)
-        if self.manners.dying_seconds > 0:
-            await self._sleep(self._spread(self.manners.dying_seconds))
+        await self._pass(self.manners.dying_seconds)
         self.kill(session)
+
+    async def _pass(self, seconds: float) -> None:
+        if seconds > 0:
+            await self._sleep(self._spread(seconds))
 
     def _spread(self, seconds: float) -> float:
         share = self.manners.spread
         return seconds * self._random.uniform(1 - share, 1 + share)
+
+    def _fall_silent_or_speak(self) -> None:
+        if self.manners.silent:
+            self._speaks.clear()
+        else:
+            self._speaks.set()
+
+
+def _reached(requests: int | None, session: Session) -> bool:
+    return requests is not None and session.requests >= requests
 
 
 async def _end(work: asyncio.Task[Answer] | None) -> None:

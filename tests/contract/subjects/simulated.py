@@ -8,7 +8,7 @@ import pytest
 
 from pooler.backends.base import Adapter, Connection, Operation
 from pooler.backends.simulated.adapter import SimulatedAdapter, build
-from pooler.backends.simulated.connection import SimulatedConnection
+from pooler.backends.simulated.local import LocalConnection
 from pooler.backends.simulated.settings import Settings
 from tests.contract.subject import PAGE_BYTES, PAGE_ROWS, Subject
 
@@ -23,11 +23,11 @@ METHODS = {
 }
 
 
-class SimulatedSubject(Subject):
-    """One system with its own count."""
+MANNERS = {"start_seconds": 0.002, "dying_seconds": 0.01}
 
-    def __init__(self) -> None:
-        self.adapter: SimulatedAdapter = build(Settings(start_seconds=0.002, dying_seconds=0.01))
+
+class SimulatedOperations(Subject):
+    """What both forms of the system are asked to do."""
 
     def operations(self) -> Sequence[Operation]:
         return [
@@ -37,6 +37,13 @@ class SimulatedSubject(Subject):
             for name, method in METHODS.items()
         ]
 
+
+class SimulatedSubject(SimulatedOperations):
+    """One system with its own count."""
+
+    def __init__(self) -> None:
+        self.adapter: SimulatedAdapter = build(Settings.model_validate(MANNERS))
+
     async def connections(self) -> int:
         return self.adapter.system.counts().total
 
@@ -44,7 +51,7 @@ class SimulatedSubject(Subject):
         return self.adapter.system.counts().busy
 
     async def kill(self, connection: Connection) -> None:
-        assert isinstance(connection, SimulatedConnection)
+        assert isinstance(connection, LocalConnection)
         self.adapter.system.kill(connection.session)
 
     def unreachable(self) -> Adapter[Any, Any]:

@@ -1,0 +1,48 @@
+"""Connections to a system in this process: calls instead of messages, so that virtual time suffices for them."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from pooler.backends.base import Answer, Tag
+from pooler.backends.simulated.connection import SimulatedConnection
+from pooler.backends.simulated.methods import Request, perform
+from pooler.backends.simulated.system import Session, System
+
+
+@dataclass(slots=True, eq=False)
+class LocalConnection(SimulatedConnection):
+    """The client's end of a session that can be reached by hand."""
+
+    session: Session = field(kw_only=True)
+    system: System = field(kw_only=True)
+
+    async def validate(self) -> None:
+        await self.system.validate(self.session)
+
+    async def request(self, request: Request) -> Answer:
+        return await self.system.request(self.session, partial(perform, request), request.seconds)
+
+    async def stop(self) -> bool:
+        return await self.system.stop(self.session)
+
+    async def reset(self) -> bool:
+        return await self.system.reset(self.session)
+
+    async def close(self, force: bool) -> bool:
+        self.system.drop(self.session)
+        if not self.system.manners.confirm_death:
+            return False
+        await self.session.gone.wait()
+        return True
+
+
+async def open_connection(tag: Tag, system: System) -> LocalConnection:
+    """Logs in. When that fails or is cancelled, it waits until the system has forgotten the attempt."""
+    session = system.arrive(str(tag))
+    try:
+        await system.login(session)
+    except BaseException:
+        system.drop(session)
+        await session.gone.wait()
+        raise
+    return LocalConnection(tag, session=session, system=system)
