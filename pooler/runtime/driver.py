@@ -20,7 +20,7 @@ from pooler.core.rules import Fate, Rules, StartFailure
 from pooler.core.slots import Slot, Waiter
 from pooler.errors import Fault, Reason
 from pooler.runtime import faults, starter
-from pooler.runtime.starter import Bounds
+from pooler.runtime.starter import Bounds, Start
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +108,7 @@ class Driver:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._connections: dict[Slot, tuple[Kit, Connection]] = {}
-        self._starting: dict[Slot, asyncio.Task[None]] = {}
+        self._starting: dict[Slot, Start] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._side_channels = asyncio.Semaphore(max(1, rules.reserve))
         self._serving = False
@@ -186,10 +186,10 @@ class Driver:
                 case Interrupt(waiter):
                     self._interrupt(waiter)
                 case Open(slot):
-                    self._starting[slot] = self._spawn(self._start(slot, self.kit))
+                    start = self._starting[slot] = Start(self.kit.adapter, Tag(self._pooler, self.name, slot.number))
+                    self._spawn(self._start(slot, self.kit, start))
                 case GiveUp(slot):
-                    # After its first step: a task that is cancelled before it would never run, nor free the slot.
-                    self._loop.call_soon(self._starting[slot].cancel)
+                    self._starting[slot].give_up()
                 case Check(slot):
                     self._spawn(self._check(slot))
                 case Reset(slot):
@@ -321,14 +321,10 @@ class Driver:
 
     # Connections
 
-    async def _start(self, slot: Slot, kit: Kit) -> None:
-        tag = Tag(self._pooler, self.name, slot.number)
-        try:
-            result = await starter.start(kit.adapter, tag, self.bounds.start)
-        except asyncio.CancelledError:
-            result = Failure(FailureKind.CANCELLED, "the start was given up")
+    async def _start(self, slot: Slot, kit: Kit, start: Start) -> None:
+        result = await start.result(self.bounds.start)
         del self._starting[slot]
-        now = self._clock()
+        now, tag = self._clock(), start.tag
         if isinstance(result, Connection):
             self._connections[slot] = (kit, result)
             log.info("connection opened", tag=str(tag), seconds=round(now - slot.started_at, 3))

@@ -32,18 +32,44 @@ def interrupted() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def start(adapter: Adapter[Any, Any], tag: Tag, seconds: float) -> Connection | Failure:
-    """Opens a connection, or says why not. Cancelling it gives the start up; then nothing of it is left either."""
-    try:
-        async with asyncio.timeout(seconds) as bound:
-            connection: Connection = await adapter.open(tag)
-            return connection
-    except TimeoutError as error:
-        if bound.expired():
-            return Failure(FailureKind.TIMEOUT, f"the client did not finish its start within {seconds:g} s")
-        return adapter.classify(error)
-    except Exception as error:  # noqa: BLE001 - an adapter may raise anything; its classify says what it means
-        return adapter.classify(error)
+class Start:
+    """The start of one connection. It can be given up, and it is given up when it takes too long.
+
+    Either way `open` is cancelled once, never twice: a second cancel would cut its clean-up short, and the slot would be
+    free while the backend still counts the client.
+    """
+
+    def __init__(self, adapter: Adapter[Any, Any], tag: Tag) -> None:
+        self.tag = tag
+        self._adapter = adapter
+        self._opening: asyncio.Task[Connection] = asyncio.get_running_loop().create_task(adapter.open(tag))
+        self._why = ""
+
+    def give_up(self, why: str = "the start was given up") -> None:
+        """Stops the start, unless it has been stopped already. `result` returns when nothing of it is left."""
+        if not self._opening.done() and not self._why:
+            self._why = why
+            self._opening.cancel()
+
+    async def result(self, seconds: float) -> Connection | Failure:
+        """The connection, or why there is none. To be awaited once."""
+        slow = f"the client did not finish its start within {seconds:g} s"
+        timer = asyncio.get_running_loop().call_later(seconds, self.give_up, slow)
+        try:
+            await asyncio.wait({self._opening})
+        except asyncio.CancelledError:
+            self.give_up()
+            await asyncio.wait({self._opening})
+            raise
+        finally:
+            timer.cancel()
+        return self._result()
+
+    def _result(self) -> Connection | Failure:
+        try:
+            return self._opening.result()
+        except (Exception, asyncio.CancelledError) as error:  # an adapter may raise anything, and classify explains it
+            return Failure(FailureKind.TIMEOUT, self._why) if self._why else self._adapter.classify(error)
 
 
 async def check(adapter: Adapter[Any, Any], connection: Connection, seconds: float) -> bool:
