@@ -35,8 +35,8 @@ def interrupted() -> bool:
 class Start:
     """The start of one connection. It can be given up, and it is given up when it takes too long.
 
-    Either way `open` is cancelled once, never twice: a second cancel would cut its clean-up short, and the slot would be
-    free while the backend still counts the client.
+    Either way `open` is cancelled once, never twice: a second cancel would cut its clean-up short, and the slot would
+    be free while the backend still counts the client.
     """
 
     def __init__(self, adapter: Adapter[Any, Any], tag: Tag) -> None:
@@ -68,7 +68,7 @@ class Start:
     def _result(self) -> Connection | Failure:
         try:
             return self._opening.result()
-        except (Exception, asyncio.CancelledError) as error:  # an adapter may raise anything, and classify explains it
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - `classify` says what it means
             return Failure(FailureKind.TIMEOUT, self._why) if self._why else self._adapter.classify(error)
 
 

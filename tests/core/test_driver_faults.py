@@ -182,6 +182,21 @@ def test_a_slot_whose_connections_death_nobody_can_confirm_is_kept_for_a_while()
     virtual.run(scene())
 
 
+@pytest.mark.parametrize("patience", [1.0, 5.0])
+def test_a_start_that_is_both_given_up_and_too_slow_keeps_its_slot_until_the_backend_has_forgotten_it(patience: float):
+    async def scene() -> None:
+        rig = Rig({"cap": 1}, Bounds(start=patience), start_seconds=100, dying_seconds=20)
+        call = rig.submit()
+        await until(lambda: rig.system.counts().starting == 1)
+        asyncio.get_running_loop().call_later(3, rig.replace_adapter)
+        await until(lambda: rig.system.logins_total == 2)
+        assert rig.violations == []
+        assert rig.now - virtual.STARTED_AT >= min(3, patience) + 20
+        rig.cancel(call)
+
+    virtual.run(scene())
+
+
 def test_draining_ends_soon_after_its_grace_although_work_and_cancel_are_stuck():
     async def scene() -> None:
         rig = Rig({"cap": 2}, Bounds(cancel=3, close=4), hang=frozenset({"cancel"}))
