@@ -6,7 +6,7 @@ It counts, and keeps the idle ones in order; what becomes of a slot is decided i
 from collections import Counter
 
 from pooler.core.slots import Slot
-from pooler.core.states import ConnectionEvent, ConnectionState
+from pooler.core.states import BEGINNINGS, ConnectionEvent, ConnectionState
 
 ALIVE = (ConnectionState.IDLE, ConnectionState.IN_USE, ConnectionState.VALIDATING, ConnectionState.RESETTING)
 COMING = (ConnectionState.STARTING, ConnectionState.VALIDATING, ConnectionState.RESETTING)
@@ -27,8 +27,17 @@ class Ledger:
 
     def take(self, generation: int, now: float) -> Slot:
         """Takes a slot for a start."""
-        self._numbers += 1
-        slot = Slot(self._numbers, generation, started_at=now)
+        return self._add(Slot(self._numbers + 1, generation, started_at=now))
+
+    def adopt(self, number: int | None, generation: int, now: float) -> Slot:
+        """Takes a slot for a connection that is only waited out. Its number, where it has one, is given to no other."""
+        number = self._numbers + 1 if number is None else number
+        return self._add(Slot(number, generation, started_at=now, state=ConnectionState.CLOSING))
+
+    def _add(self, slot: Slot) -> Slot:
+        assert slot.state in BEGINNINGS
+        assert slot.number not in self.slots
+        self._numbers = max(self._numbers, slot.number)
         self.slots[slot.number] = slot
         self._states[slot.state] += 1
         return slot

@@ -86,6 +86,11 @@ class Pool:
 
     # Connections
 
+    def adopt(self, now: float, number: int | None = None) -> Slot:
+        """Takes a slot, past the cap if need be, for a connection that was not started here and serves nobody: one that
+        a killed pooler left under this number, or one that only asks after those. It is held until `gone`."""
+        return self.ledger.adopt(number, self.generation, now)
+
     def opened(self, slot: Slot, streams: int, now: float) -> list[Action]:
         """A start has succeeded; the connection takes this many requests at once."""
         lifetime = self.rules.lifetime_seconds * (1 - LIFETIME_SPREAD * self._jitter())

@@ -4,6 +4,8 @@ Each state lists the events that it knows and where they lead; an absent entry i
 slot, the state and the event. Every connection state but GONE holds a slot of the cap. What is retired while something
 is under way on it (a start, a check, a reset, a call) is DRAINING until that ends, however it ends.
 
+A slot's life begins with a start. That of a connection which a killed pooler has left begins at its end, in CLOSING.
+
     connection                                        grant
     STARTING ──opened──▶ IDLE ◀───────────────┐       OFFERED ──accepted──▶ RUNNING ──finished──▶ DONE
        │failed            │ granted   emptied │          │declined             │cancelled          ▲
@@ -14,7 +16,8 @@ is under way on it (a start, a check, a reset, a call) is DRAINING until that en
        │        │unsound  │retired  │unsound
        ▼        ▼         ▼         ▼
     CLOSING ◀─────────────────────────── DRAINING ◀──retired── STARTING, VALIDATING, IN_USE, RESETTING
-       └──confirmed──▶ GONE
+     ▲ └──confirmed──▶ GONE
+     └──adopted
 """
 
 from enum import Enum
@@ -69,6 +72,9 @@ class GrantEvent(Enum):
 
 
 _S, _E = ConnectionState, ConnectionEvent
+
+BEGINNINGS = (_S.STARTING, _S.CLOSING)
+"""Where a slot's life may begin: with a start, or with an adoption."""
 
 CONNECTION: dict[ConnectionState, dict[ConnectionEvent, ConnectionState]] = {
     _S.STARTING: {_E.OPENED: _S.IDLE, _E.FAILED: _S.CLOSING, _E.RETIRED: _S.DRAINING},

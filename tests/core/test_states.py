@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from pooler.core.states import (
+    BEGINNINGS,
     CONNECTION,
     GRANT,
     ConnectionEvent,
@@ -52,6 +53,10 @@ def test_a_slot_is_freed_only_by_a_death_that_was_confirmed():
         if after is ConnectionState.GONE
     ]
     assert ways == [(ConnectionState.CLOSING, ConnectionEvent.CONFIRMED)]
+
+
+def test_no_life_begins_where_a_call_could_be_served():
+    assert not set(BEGINNINGS) & {ConnectionState.IDLE, ConnectionState.IN_USE, ConnectionState.GONE}
 
 
 def test_only_an_idle_or_shared_connection_is_granted():
