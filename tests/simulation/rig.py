@@ -15,6 +15,7 @@ from pooler.backends import base
 from pooler.backends.base import Answer, Caller, FailureKind, Operation, Work
 from pooler.backends.simulated.adapter import SimulatedAdapter
 from pooler.backends.simulated.connection import SimulatedConnection
+from pooler.backends.simulated.local import LocalConnection
 from pooler.backends.simulated.settings import Settings
 from pooler.backends.simulated.system import Session, State, System
 from pooler.core.rules import Rules
@@ -41,7 +42,10 @@ class Call:
         self.turn = turn
         self.cancelled_at: float | None = None
         self.delivered_at: float | None = None
+        self.tried = 0
+        """How often it was given to a connection."""
         self.executed: list[tuple[float, Session]] = []
+        """When, and by which session, its work was begun."""
         self.outcomes: list[Outcome] = []
         self.done: asyncio.Future[Outcome] = loop.create_future()
 
@@ -98,14 +102,19 @@ class WatchedAdapter(SimulatedAdapter):
 
     async def execute(self, connection: SimulatedConnection, work: Work) -> Answer:
         """Work begins."""
+        assert isinstance(connection, LocalConnection)
         call = self._rig.calls[int(work.caller.request_id)]
         self._check(call, connection.session)
+        call.tried += 1
         call.executed.append((self._rig.now, connection.session))
         try:
             return await super().execute(connection, work)
         except Exception as error:
-            if self.classify(error).kind is not FailureKind.USER_ERROR:
+            failure = self.classify(error)
+            if failure.kind is not FailureKind.USER_ERROR:
                 self._bad.add(connection.session)
+            if not failure.started:
+                call.executed.pop()
             raise
 
     def classify(self, error: BaseException) -> base.Failure:
@@ -122,7 +131,7 @@ class WatchedAdapter(SimulatedAdapter):
             self._rig.violated(f"call {call.number} begins work after its cancel")
         if call.outcomes:
             self._rig.violated(f"call {call.number} begins work after its outcome")
-        if len(call.executed) >= (2 if call.turn.read else 1):
+        if call.tried == 2 or (call.executed and not call.turn.read):
             self._rig.violated(f"call {call.number} is sent once too often")
         if session in self._bad:
             self._rig.violated(f"call {call.number} gets session {session.number}, which is known to be bad")
@@ -143,7 +152,7 @@ class Rig:
         self._loop = asyncio.get_running_loop()
         self.calls: list[Call] = []
         self.violations: list[str] = []
-        self.system = WatchedSystem(Settings(**manners), self)
+        self.system = WatchedSystem(Settings(seed=seed, **manners), self)
         self.adapter = WatchedAdapter(self.system, self)
         self.driver = Driver(
             "legacy",
