@@ -184,6 +184,53 @@ async def test_a_session_dies_in_the_middle_of_its_last_request() -> None:
     assert adapter.system.counts() == Counts()
 
 
+async def test_an_answer_that_was_due_in_a_silence_comes_after_it() -> None:
+    clock = Clock()
+    adapter = system(clock)
+    connection = await open_one(adapter)
+    request = asyncio.ensure_future(adapter.execute(connection, work(adapter, "work", seconds=5)))
+    await settle()
+    adapter.system.behave(silent=True)
+    assert await clock.wake() == [5]
+    assert not request.done()
+    assert adapter.system.counts() == Counts(busy=1)
+    adapter.system.behave(silent=False)
+    assert (await request).body == b'{"result":"done"}'
+
+
+async def test_a_close_is_ignored_for_a_while_before_the_session_dies() -> None:
+    clock = Clock()
+    adapter = system(clock, ignore_close_seconds=60, dying_seconds=10)
+    close = asyncio.ensure_future(adapter.close(await open_one(adapter), force=True))
+    await settle()
+    assert adapter.system.counts() == Counts(open=1)
+    assert await clock.wake() == [60]
+    assert adapter.system.counts() == Counts(dying=1)
+    assert await clock.wake() == [10]
+    assert await close
+
+
+async def test_who_watches_the_count_misses_no_moment() -> None:
+    adapter = system(Clock())
+    connection = await open_one(adapter)
+    watch = asyncio.ensure_future(adapter.system.census.until(lambda counts: counts.busy == 1))
+    await settle()
+    await adapter.execute(connection, work(adapter, "echo", value="x"))
+    assert adapter.system.counts() == Counts(open=1)
+    assert await watch == Counts(busy=1)
+
+
+async def test_a_peak_that_was_forgotten_is_counted_anew_from_what_there_is() -> None:
+    adapter = system(Clock())
+    connections = [await open_one(adapter, slot) for slot in range(3)]
+    for connection in connections[1:]:
+        await adapter.close(connection, force=False)
+    census = adapter.system.census
+    assert (census.peak.count, census.peak.counts) == (3, Counts(starting=1, open=2))
+    census.forget_peak(0.0)
+    assert (census.peak.count, census.peak.counts) == (1, Counts(open=1))
+
+
 @pytest.mark.parametrize("step", ["open", "validate", "execute", "cancel", "reset"])
 async def test_each_step_can_hang_for_ever(step: str) -> None:
     adapter = system(Clock())
@@ -233,3 +280,15 @@ def test_only_its_own_methods_are_served() -> None:
     assert "use one of echo," in fault
     [fault] = Settings.check(Operation("x", "read", statement="SELECT 1"))
     assert "has no statements" in fault
+
+
+def test_a_system_at_an_address_has_its_own_manners() -> None:
+    assert Settings(address="legacy.example:7600").address == "legacy.example:7600"
+    with pytest.raises(ValueError, match="leave out dying_seconds, limit"):
+        Settings(address="127.0.0.1:7600", limit=3, dying_seconds=1)
+
+
+@pytest.mark.parametrize("address", ["7600", "localhost", "a b:1", ":7600", "127.0.0.1:port"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="must be HOST:PORT"):
+        Settings(address=address)

@@ -39,6 +39,8 @@ class Guest:
         self._reader = reader
         self._writer = writer
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = False
+        """Whether our side of the stream has ended, which need not end the session."""
         self._session: Session | None = None
         self._refusal: LicenceError | None = None
         try:
@@ -75,7 +77,8 @@ class Guest:
 
     def _break_off(self) -> None:
         """Dies as a crash would: in the middle of a message, by a reset."""
-        self._writer.write(b'{"id":')
+        if not self._ended:
+            self._writer.write(b'{"id":')
         self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS)
         self._writer.transport.abort()
 
@@ -105,10 +108,11 @@ class Guest:
                 raise
             facts = {"error": wire.encode_failure(_failure(error))}
         session = self._session
-        if session is not None and session.state is State.GONE:
+        if self._ended or (session is not None and session.state is State.GONE):
             return
         self._writer.write(wire.encode(id=message.get("id"), **facts))
-        if session is not None and session.mute and self._writer.can_write_eof():
+        if session is not None and session.mute:
+            self._ended = True
             self._writer.write_eof()
 
     async def _do(self, message: dict[str, Any]) -> dict[str, Any]:

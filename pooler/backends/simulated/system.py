@@ -7,6 +7,7 @@ All waiting goes through one function that is handed in, so that it runs under v
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from pooler.backends.base import Answer
@@ -105,7 +106,7 @@ class System:
         session.requests += 1
         self.requests_total += 1
         session.work = asyncio.ensure_future(self._work(session, job, seconds + self.manners.work_seconds))
-        session.work.add_done_callback(_forget_failure)
+        session.work.add_done_callback(partial(self._rest, session))
         try:
             return await asyncio.shield(session.work)
         except asyncio.CancelledError:
@@ -175,12 +176,8 @@ class System:
             await self._speaks.wait()  # an answer that was due in the silence is not given either
 
     async def _work(self, session: Session, job: Job, seconds: float) -> Answer:
-        try:
-            await self.step("execute", seconds)
-            result = job(session)
-        finally:
-            if session.state is State.BUSY:
-                self.census.turn(session, State.OPEN)
+        await self.step("execute", seconds)
+        result = job(session)
         if not self.manners.leave_traces:
             session.trace = None
         if _reached(self.manners.half_close_after, session):
@@ -189,6 +186,13 @@ class System:
             self.kill(session)
             raise BrokenError("the session died in mid-request")
         return result
+
+    def _rest(self, session: Session, work: asyncio.Task[Answer]) -> None:
+        """A session's work has ended, and be it that it was stopped before its first step."""
+        if not work.cancelled():
+            work.exception()  # marks it as seen: when the client has left, nobody else will look at it
+        if session.state is State.BUSY:
+            self.census.turn(session, State.OPEN)
 
     async def _die(self, session: Session) -> None:
         await self._speaks.wait()
@@ -223,9 +227,3 @@ async def _end(work: asyncio.Task[Answer] | None) -> None:
     if work is not None and not work.done():
         work.cancel()
         await asyncio.wait({work})
-
-
-def _forget_failure(work: asyncio.Task[Answer]) -> None:
-    """Marks a failure as seen: when the client has left, nobody else will look at it."""
-    if not work.cancelled():
-        work.exception()
