@@ -7,7 +7,8 @@ this file is the recipe for a new one. (Compare the Java Connector Architecture'
 The rules that every adapter keeps, and the contract suite checks:
 
 - `open` either returns a usable connection or raises, and then it has left nothing behind: no process, no session.
-- Any awaiting method may be cancelled at any await. After a cancelled `execute` the hands call `cancel`, then `reset`
+- Any awaiting method may be cancelled at any await: `open` in the midst of its own clean-up, too, which therefore runs
+  in `pooler.runtime.endings.to_the_end`. After a cancelled `execute` the hands call `cancel`, then `reset`
   or `close`; nothing else happens on the connection in between.
 - Never two calls at once on one connection beyond its `streams`.
 - `close` returns only when the death of the connection is certain, or says that it could not find out.

@@ -19,6 +19,7 @@ from typing import IO, Protocol
 from structlog.typing import FilteringBoundLogger
 
 from pooler.runtime.chatter import Chatter
+from pooler.runtime.endings import to_the_end
 from pooler.runtime.groups import group_lives, signal_group
 from pooler.runtime.lines import Excerpts, Lines, LineTooLongError
 
@@ -103,7 +104,7 @@ class Worker:
             await worker._connect()
         except BaseException:
             worker.kill()
-            await worker.gone(SETTLE_SECONDS)
+            await to_the_end(worker.gone(SETTLE_SECONDS))
             raise
         return worker
 

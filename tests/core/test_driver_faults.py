@@ -197,6 +197,19 @@ def test_a_start_that_is_both_given_up_and_too_slow_keeps_its_slot_until_the_bac
     virtual.run(scene())
 
 
+def test_a_start_that_is_given_up_while_it_cleans_up_after_a_failure_keeps_its_slot_until_that_is_over():
+    async def scene() -> None:
+        rig = Rig({"cap": 1}, Bounds(start=5), refuse="down for the night", start_seconds=1, dying_seconds=20)
+        call = rig.submit()
+        asyncio.get_running_loop().call_later(3, rig.replace_adapter)
+        await until(lambda: rig.system.logins_total == 2)
+        assert rig.violations == []
+        assert rig.now - virtual.STARTED_AT >= 21
+        rig.cancel(call)
+
+    virtual.run(scene())
+
+
 def test_draining_ends_soon_after_its_grace_although_work_and_cancel_are_stuck():
     async def scene() -> None:
         rig = Rig({"cap": 2}, Bounds(cancel=3, close=4), hang=frozenset({"cancel"}))

@@ -20,6 +20,7 @@ from pooler.backends import base
 from pooler.backends.base import Tag
 from pooler.backends.postgres.loaders import LOADERS
 from pooler.backends.postgres.sockets import Sockets
+from pooler.runtime.endings import to_the_end
 from pooler.runtime.sockets import ended
 
 T = TypeVar("T")
@@ -104,7 +105,7 @@ async def connect(url: str, tag: Tag) -> Connection:
             options=f"{conninfo_to_dict(url).get('options') or ''} {OPTIONS}".strip(),
         )
     except BaseException:
-        await sockets.all_ended(GIVE_UP_SECONDS)
+        await to_the_end(sockets.all_ended(GIVE_UP_SECONDS))
         raise
     link.pgconn.enter_pipeline_mode()
     return Connection(tag=tag, link=link, duplicate=sockets.keep_last())

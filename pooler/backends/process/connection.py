@@ -16,6 +16,7 @@ from pooler.backends.process import wire
 from pooler.backends.process.classify import brief, refusal
 from pooler.backends.process.settings import Settings
 from pooler.runtime.chatter import Chatter
+from pooler.runtime.endings import to_the_end
 from pooler.runtime.workers import Program, Worker
 
 CANCEL_SECONDS = 2.0
@@ -78,7 +79,7 @@ class WorkerConnection(Connection):
         try:
             self.declared = self._declaration(await self.request("open", {}))
         except BaseException:
-            await self.end_by_force()
+            await to_the_end(self.end_by_force())
             raise
         self.streams = min(self.declared.streams, STREAMS_MAX)
 

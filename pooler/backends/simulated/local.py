@@ -7,6 +7,7 @@ from pooler.backends.base import Answer, Tag
 from pooler.backends.simulated.connection import SimulatedConnection
 from pooler.backends.simulated.methods import Request, perform
 from pooler.backends.simulated.system import Session, System
+from pooler.runtime.endings import to_the_end
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +44,6 @@ async def open_connection(tag: Tag, system: System) -> LocalConnection:
         await system.login(session)
     except BaseException:
         system.drop(session)
-        await session.gone.wait()
+        await to_the_end(session.gone.wait())
         raise
     return LocalConnection(tag, session=session, system=system)

@@ -15,6 +15,7 @@ from pooler.backends.base import Answer, BackendError, Failure, FailureKind, Tag
 from pooler.backends.simulated import wire
 from pooler.backends.simulated.connection import SimulatedConnection
 from pooler.backends.simulated.methods import Request
+from pooler.runtime.endings import to_the_end
 from pooler.runtime.lines import Lines, LineTooLongError
 
 GIVE_UP_SECONDS = 60.0
@@ -161,7 +162,7 @@ async def open_connection(tag: Tag, address: str) -> RemoteConnection:
         line = await asyncio.shield(reaching)
         granted = await line.ask("login", owner=str(tag))
     except BaseException:
-        await _withdraw(reaching)
+        await to_the_end(_withdraw(reaching))
         raise
     connection = RemoteConnection(tag, line=line, session=granted["session"], confirms_death=granted["confirms_death"])
     line.ended.add_done_callback(connection.note_end)

@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool
 from pooler.backends.base import Tag
 from pooler.backends.sqlalchemy.connection import Connection
 from pooler.backends.sqlalchemy.manners import Manners
+from pooler.runtime.endings import to_the_end
 from pooler.runtime.sockets import ended
 from pooler.runtime.threads import PinnedThread
 
@@ -64,8 +65,8 @@ class Doors:
         try:
             await connection.thread.submit(partial(self._connect, connection))
         except BaseException:
-            if await self._end(connection, GIVE_UP_SECONDS):
-                await self._manners.gone(connection, self)
+            if await to_the_end(self._end(connection, GIVE_UP_SECONDS)):
+                await to_the_end(self._manners.gone(connection, self))
             raise
         return connection
 
