@@ -89,6 +89,11 @@ class Ledger:
         return self.count(*ALIVE)
 
     @property
+    def let_in(self) -> int:
+        """Connections that the backend has let in, and that nobody has begun to close."""
+        return self.held - self.starting - self.count(ConnectionState.CLOSING)
+
+    @property
     def coming(self) -> int:
         """Connections that will be free without anybody's return."""
         return self.count(*COMING)

@@ -94,8 +94,8 @@ class Pool:
     def opened(self, slot: Slot, streams: int, now: float) -> list[Action]:
         """A start has succeeded; the connection takes this many requests at once."""
         lifetime = self.rules.lifetime_seconds * (1 - LIFETIME_SPREAD * self._jitter())
+        self.starts.succeeded(now - slot.started_at, self.ledger.let_in + 1)
         self.ledger.open(slot, streams, now, now + lifetime)
-        self.starts.succeeded(now - slot.started_at, self.ledger.alive + 1)
         return self._rest(slot, ConnectionEvent.OPENED, now)
 
     def start_failed(self, slot: Slot, failure: StartFailure, words: str, now: float) -> list[Action]:

@@ -86,12 +86,12 @@ class Starts:
             return cap
         return min(cap, self.ceiling + (1 if now >= self._limiting.until else 0))
 
-    def succeeded(self, seconds: float, alive: int) -> None:
-        """A start went well and took this long; with it, so many connections are alive."""
+    def succeeded(self, seconds: float, let_in: int) -> None:
+        """A start went well and took this long; with it, the backend has let in so many."""
         self.took.learn(seconds)
         self.proven, self.failures, self.words = True, 0, ""
         self._failing = Pause()
-        if self.ceiling is not None and alive > self.ceiling:
+        if self.ceiling is not None and let_in > self.ceiling:
             self.ceiling, self._limiting, self._ramp = None, Pause(), 1
         if self._ramp:
             self._ramp = self._ramp * 2 if self._ramp * 2 < self.parallel_max else 0
