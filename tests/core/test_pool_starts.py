@@ -216,6 +216,21 @@ def test_after_a_limit_what_a_lost_connection_gave_back_is_taken_again_at_once()
     assert len(started(scene.pool.gone(slot_of(victim), scene.now))) == 1
 
 
+def test_a_draining_connection_counts_when_more_than_the_ceiling_are_let_in():
+    scene = Scene(cap=4, parallel_starts=4)
+    scene.connect()
+    running = scene.running()
+    _, actions = scene.ask()
+    fail(scene, started(actions)[0], StartFailure.LIMIT)
+    scene.pool.retire(scene.now)
+    scene.later(1)
+    (probe,) = started(scene.pool.tick(scene.now))
+    assert slot_of(running).state is ConnectionState.DRAINING
+    scene.open(probe)
+    scene.queued(), scene.queued()
+    assert scene.pool.held == 4
+
+
 def test_a_start_that_nobody_may_use_any_more_is_given_up():
     scene = Scene(cap=1)
     _, actions = scene.ask()
