@@ -12,6 +12,7 @@ import jsonschema_rs
 from pooler.backends import registry
 from pooler.backends.base import Adapter
 from pooler.config import BackendConfig, Config
+from pooler.core.fairness import Share
 from pooler.core.rules import Rules
 from pooler.runtime.dispatch import Route
 from pooler.runtime.driver import Driver, Kit
@@ -47,7 +48,7 @@ def _part(name: str, backend: BackendConfig, config: Config, before: Part | None
         }
     except (ImportError, ValueError) as error:
         raise BuildError(f"backend {name}: {error}") from error
-    return Part(backend, Kit(backend.kind, adapter, prepared), _rules(name, backend, adapter), _bounds(backend))
+    return Part(backend, Kit(backend.kind, adapter, prepared), _rules(name, backend, adapter, config), _bounds(backend))
 
 
 def _adapter(backend: BackendConfig, before: Part | None) -> Adapter[Any, Any]:
@@ -56,7 +57,7 @@ def _adapter(backend: BackendConfig, before: Part | None) -> Adapter[Any, Any]:
     return registry.build(backend.kind, backend.settings)
 
 
-def _rules(name: str, backend: BackendConfig, adapter: Adapter[Any, Any]) -> Rules:
+def _rules(name: str, backend: BackendConfig, adapter: Adapter[Any, Any], config: Config) -> Rules:
     pool, reserve = backend.pool, adapter.traits.reserve
     if pool.cap <= reserve:
         raise BuildError(
@@ -72,7 +73,13 @@ def _rules(name: str, backend: BackendConfig, adapter: Adapter[Any, Any]) -> Rul
         idle_seconds=pool.idle_seconds,
         lifetime_seconds=pool.lifetime_seconds,
         validate_after_seconds=pool.validate_after_seconds,
+        max_uses=pool.max_uses,
+        adaptive=pool.adaptive,
         shared_fate=adapter.traits.fate == "shared",
+        shares={
+            tenant: Share(limits.weight, limits.queue_max, limits.connections_max)
+            for tenant, limits in config.tenants.items()
+        },
     )
 
 
@@ -94,6 +101,7 @@ def routes(config: Config, drivers: Mapping[str, Driver]) -> dict[str, Route]:
             name=name,
             driver=drivers[operation.backend],
             read=operation.effect == "read",
+            whole=operation.exclusive,
             timeout_seconds=operation.timeout_seconds,
             queue_timeout_seconds=config.backends[operation.backend].pool.queue_timeout_seconds,
             validator=jsonschema_rs.Draft202012Validator(operation.input_schema()),

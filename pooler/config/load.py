@@ -9,12 +9,12 @@ from pooler.backends import registry
 from pooler.config import check
 from pooler.config.document import Document
 from pooler.config.faults import ConfigError, KeyPath, listed, nearest
-from pooler.config.model import BackendConfig, Config, Pool, PoolerSettings
+from pooler.config.model import BackendConfig, Config, Pool, PoolerSettings, Tenant
 from pooler.config.operations import OperationConfig, PromptArgumentConfig, PromptConfig
 from pooler.config.sentences import validated
 
-SECTIONS = ("pooler", "frontend", "backends", "operations", "prompts")
-POOLER_SECTIONS = frozenset({"pooler", "backends", "operations", "prompts"})
+SECTIONS = ("pooler", "frontend", "backends", "operations", "prompts", "tenants")
+POOLER_SECTIONS = frozenset({"pooler", "backends", "operations", "prompts", "tenants"})
 """What the pooler fills references into: it needs none of the frontend's secrets, nor the frontend any of its."""
 
 _FRONTEND_KEY = re.compile(r"[a-z][a-z0-9_]*")
@@ -54,6 +54,10 @@ def build(document: Document) -> Config | None:
         name: validated(PromptConfig, data, ("prompts", name), document)
         for name, data in _section("prompts", document).items()
     }
+    tenants = {
+        name: validated(Tenant, data, ("tenants", name), document)
+        for name, data in _section("tenants", document).items()
+    }
     frontend = frontend_section(document)
     if not backends:
         document.fault(("backends",), "is missing; name at least one backend, its kind and its pool", at_key=True)
@@ -67,6 +71,7 @@ def build(document: Document) -> Config | None:
         backends=_only(backends),
         operations=known,
         prompts={name: _completed(prompt, known) for name, prompt in _only(prompts).items()},
+        tenants=_only(tenants),
         frontend=frontend,
     )
 

@@ -77,6 +77,10 @@ class Pool(_Part):
         default_factory=lambda known: known["start_timeout_seconds"] + 10,
         description="How long a call may wait before the backend's work begins; the start time-out + 10 if left out.",
     )
+    max_uses: Count | None = Field(None, ge=1, description="How many calls a connection serves, for clients that leak.")
+    adaptive: bool = Field(
+        False, description="Whether to use fewer connections while the backend slows down under them."
+    )
     idle_seconds: Seconds = Field(600.0, description="How long an unused connection stays open.")
     lifetime_seconds: Seconds = Field(3600.0, description="How old a connection may grow.")
     validate_after_seconds: Seconds = Field(30.0, description="After how long idle a connection is asked for a sign.")
@@ -86,6 +90,16 @@ class Pool(_Part):
     reap_seconds: Seconds = Field(
         60.0, description="How long a slot stays taken after a close that the backend could not confirm."
     )
+
+
+class Tenant(_Part):
+    """What a tenant may have of each backend, where several want it."""
+
+    weight: Annotated[float, BeforeValidator(_number), Field(gt=0, le=1000, allow_inf_nan=False)] = Field(
+        1.0, description="Its share beside the others': twice the weight, twice the backend's time."
+    )
+    queue_max: Count | None = Field(None, ge=1, description="How many of its calls may wait.")
+    connections_max: Count | None = Field(None, ge=1, description="How many connections it may use at once.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,7 @@ class Config:
     backends: Mapping[str, BackendConfig]
     operations: Mapping[str, OperationConfig]
     prompts: Mapping[str, PromptConfig]
+    tenants: Mapping[str, Tenant] = field(default_factory=dict)
     frontend: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:

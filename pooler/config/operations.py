@@ -44,6 +44,7 @@ class OperationConfig(_Part):
     )
     effect: Literal["read", "write"] = Field(description="Whether it may change anything.")
     idempotent: bool = Field(False, description="Whether a repeated write changes nothing more.")
+    exclusive: bool = Field(False, description="Whether it needs its connection whole, where others could share it.")
     timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
         30.0, description="The bound on the backend's work; waiting and starting have their own."
     )

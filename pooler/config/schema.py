@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from pooler.backends import registry
-from pooler.config.model import Pool, PoolerSettings
+from pooler.config.model import Pool, PoolerSettings, Tenant
 from pooler.config.operations import OperationConfig, PromptConfig
 
 _REFERENCE = {"type": "string", "pattern": r"\$\{"}
@@ -15,7 +15,7 @@ _REFERENCE = {"type": "string", "pattern": r"\$\{"}
 def file_schema(frontend: dict[str, Any] | None) -> dict[str, Any]:
     """The schema (2020-12). `frontend`: the frontend's own schema of its section, when it is installed."""
     kinds = {kind: registry.settings_of(kind) for kind in registry.KINDS}
-    models: list[type[BaseModel]] = [Pool, PoolerSettings, OperationConfig, PromptConfig, *kinds.values()]
+    models: list[type[BaseModel]] = [Pool, PoolerSettings, OperationConfig, PromptConfig, Tenant, *kinds.values()]
     names, shared = models_json_schema([(model, "validation") for model in models], title="Penstock")
     definitions: dict[str, Any] = shared["$defs"]
 
@@ -40,6 +40,7 @@ def file_schema(frontend: dict[str, Any] | None) -> dict[str, Any]:
             },
             "operations": {"type": "object", "additionalProperties": reference(OperationConfig)},
             "prompts": {"type": "object", "additionalProperties": reference(PromptConfig)},
+            "tenants": {"type": "object", "additionalProperties": reference(Tenant)},
         },
         "additionalProperties": False,
         "$defs": {name: _with_references(part) for name, part in definitions.items()} | inner,

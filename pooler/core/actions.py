@@ -51,9 +51,10 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Stop this grant's work in the backend."""
+    """Stop this grant's work in the backend, and tell its caller why."""
 
     waiter: Waiter
+    reason: Reason = Reason.CANCELLED
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,67 +1,201 @@
-"""Who is next: a bounded queue, first come first served within a priority, and without starvation between them.
+"""Who is next: a bounded queue, fair between tenants, first come first served within a tenant's priority.
 
-It holds waiters and their order; it knows nothing of connections, and never decides that a waiter gets a place.
+Start-time fair queueing (Goyal, Vin and Cheng, 1996): each tenant has a start tag, the virtual time at which its next
+call may begin; whoever has the smallest is served, and pays for it with the call's expected time over its weight. A
+tenant that is alone gets everything; one that was idle gets no credit for it. What a call really took is settled when
+it ends. The queue holds waiters and their order; it knows nothing of connections, and never decides that a waiter gets
+a place.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from pooler.core.slots import Priority, Waiter
 
 HANDICAP_SECONDS = {Priority.INTERACTIVE: 0.0, Priority.BATCH: 10.0}
 """A batch call stands as if it had come this much later, so it ages into the front instead of starving. Ten seconds is
 about how long a person waits before giving up: a burst of people passes, a steady stream of them does not block it."""
+LEAST_SECONDS = 0.0001
+"""What even the quickest call costs its tenant: so that the order between tenants is never left to chance."""
+RESTING_MAX = 1000
+"""How many accounts of tenants with nothing under way are kept; what an older one still owed is forgiven."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a tenant may have of a backend. None: no limit of its own."""
+
+    weight: float = 1.0
+    queue_max: int | None = None
+    connections_max: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One tenant's waiters, and its account."""
+
+    share: Share
+    waiting: dict[Priority, OrderedDict[Waiter, None]] = field(
+        default_factory=lambda: {priority: OrderedDict() for priority in Priority}
+    )
+    start: float = 0.0
+    """The virtual time at which its next call may begin."""
+    held: int = 0
+    """Grants that it holds."""
+    lined_up: float | None = None
+    """The tag under which it stands in the order; None when it does not."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.waiting.values()))
+
+    @property
+    def servable(self) -> int:
+        """How many of its waiters could be served if there were connections enough."""
+        most = self.share.connections_max
+        return len(self) if most is None else max(0, min(len(self), most - self.held))
+
+    def pop(self) -> Waiter:
+        """Its next waiter, by priority and age."""
+        return min(filter(None, self.waiting.values()), key=_turn).popitem(last=False)[0]
 
 
 class Queue:
-    """Waiters in the order in which they will be served. Every operation takes constant time."""
+    """Waiters in the order in which they will be served. `shares` by tenant; whoever is not listed has weight 1."""
 
-    def __init__(self) -> None:
-        self._lanes: dict[Priority, OrderedDict[Waiter, None]] = {priority: OrderedDict() for priority in Priority}
+    def __init__(self, shares: Mapping[str, Share] | None = None) -> None:
+        self._shares: Mapping[str, Share] = shares or {}
+        self._lanes: dict[str, Lane] = {}
+        self._order: list[tuple[float, int, Lane]] = []
+        """A heap of start tags. An entry under which its lane no longer stands is passed over."""
+        self._resting: OrderedDict[str, None] = OrderedDict()
+        self._entries = 0
+        self._now = 0.0
+        """Virtual time: the start tag of whoever was served last."""
+        self._length = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._lanes.values()))
+        return self._length
 
     def __contains__(self, waiter: object) -> bool:
-        return isinstance(waiter, Waiter) and waiter in self._lanes[waiter.priority]
+        if not isinstance(waiter, Waiter) or (lane := self._lanes.get(waiter.tenant)) is None:
+            return False
+        return waiter in lane.waiting[waiter.priority]
 
-    def push(self, waiter: Waiter) -> None:
-        """Puts a waiter behind those of its priority."""
-        self._lanes[waiter.priority][waiter] = None
+    @property
+    def servable(self) -> int:
+        """How many could be served if there were connections enough, which a tenant's own limit may forbid."""
+        if not self._shares:
+            return self._length
+        return sum(lane.servable for lane in self._lanes.values())
 
-    def push_front(self, waiter: Waiter) -> None:
-        """Puts back a waiter that has had its turn already, and lost it through no fault of its own."""
-        lane = self._lanes[waiter.priority]
-        lane[waiter] = None
-        lane.move_to_end(waiter, last=False)
+    def full(self, tenant: str) -> bool:
+        """Whether a tenant has as many waiters as its share allows."""
+        most = self._shares[tenant].queue_max if tenant in self._shares else None
+        return most is not None and tenant in self._lanes and len(self._lanes[tenant]) >= most
+
+    def push(self, waiter: Waiter, front: bool = False) -> None:
+        """Puts a waiter behind those of its tenant and priority; or before them, when it lost its turn blamelessly."""
+        lane = self._lane(waiter.tenant)
+        if not len(lane):
+            lane.start = max(lane.start, self._now)
+        own = lane.waiting[waiter.priority]
+        own[waiter] = None
+        if front:
+            own.move_to_end(waiter, last=False)
+        self._length += 1
+        self._line_up(lane)
 
     def remove(self, waiter: Waiter) -> bool:
         """Takes a waiter out, wherever it stands. False when it was not waiting."""
-        lane = self._lanes[waiter.priority]
-        if waiter not in lane:
+        if waiter not in self:
             return False
-        del lane[waiter]
+        lane = self._lanes[waiter.tenant]
+        del lane.waiting[waiter.priority][waiter]
+        self._length -= 1
+        self._rest(waiter.tenant, lane)
         return True
 
     def pop(self) -> Waiter:
-        """Takes the next one out. Raises KeyError when nobody waits."""
-        lane = min(filter(None, self._lanes.values()), key=_turn, default=None)
-        if lane is None:
-            raise KeyError("nobody waits")
-        return lane.popitem(last=False)[0]
+        """Takes the next one out. Raises KeyError when nobody is servable."""
+        while self._order:
+            start, _, lane = heappop(self._order)
+            if start != lane.lined_up:
+                continue
+            lane.lined_up = None
+            if lane.servable:
+                self._now = max(self._now, start)
+                waiter = lane.pop()
+                self._length -= 1
+                self._line_up(lane)
+                return waiter
+        raise KeyError("nobody is servable")
+
+    def granted(self, waiter: Waiter) -> None:
+        """A waiter that was popped has got a place: its tenant pays for it what it is expected to take."""
+        lane = self._lane(waiter.tenant)
+        lane.held += 1
+        self._charge(lane, max(waiter.expected_seconds, LEAST_SECONDS))
+
+    def returned(self, waiter: Waiter, seconds: float) -> None:
+        """A grant has ended, after this long: the account is settled, and another of its tenant may be servable."""
+        lane = self._lanes[waiter.tenant]
+        lane.held -= 1
+        self._charge(lane, seconds - max(waiter.expected_seconds, LEAST_SECONDS))
+        self._rest(waiter.tenant, lane)
 
     def oldest(self) -> Waiter | None:
         """Whoever has waited longest."""
-        heads = [next(iter(lane)) for lane in self._lanes.values() if lane]
+        heads = (next(iter(own)) for lane in self._lanes.values() for own in lane.waiting.values() if own)
         return min(heads, key=lambda waiter: waiter.asked_at, default=None)
 
     def clear(self) -> list[Waiter]:
-        """Takes everybody out, in order."""
+        """Takes everybody out, tenant by tenant."""
         everybody = []
-        while self:
-            everybody.append(self.pop())
+        for tenant, lane in list(self._lanes.items()):
+            while len(lane):
+                everybody.append(lane.pop())
+            self._rest(tenant, lane)
+        self._length = 0
         return everybody
 
+    def reconfigure(self, shares: Mapping[str, Share]) -> None:
+        """New shares, for those who wait as well."""
+        self._shares = shares
+        for tenant, lane in self._lanes.items():
+            lane.share = shares.get(tenant, Share())
+            self._line_up(lane)
 
-def _turn(lane: OrderedDict[Waiter, None]) -> float:
-    head = next(iter(lane))
+    def _lane(self, tenant: str) -> Lane:
+        lane = self._lanes.get(tenant)
+        if lane is None:
+            lane = self._lanes[tenant] = Lane(self._shares.get(tenant, Share()), start=self._now)
+        self._resting.pop(tenant, None)
+        return lane
+
+    def _charge(self, lane: Lane, seconds: float) -> None:
+        lane.start = max(lane.start + seconds / lane.share.weight, 0.0)
+        self._line_up(lane)
+
+    def _line_up(self, lane: Lane) -> None:
+        if lane.servable and lane.lined_up != lane.start:
+            lane.lined_up = lane.start
+            self._entries += 1
+            heappush(self._order, (lane.start, self._entries, lane))
+
+    def _rest(self, tenant: str, lane: Lane) -> None:
+        """Keeps the account of a tenant that neither waits nor holds anything while it owes something, and few are."""
+        if len(lane) or lane.held:
+            return
+        if lane.start <= self._now:
+            del self._lanes[tenant]
+        else:
+            self._resting[tenant] = None
+            if len(self._resting) > RESTING_MAX:
+                del self._lanes[self._resting.popitem(last=False)[0]]
+
+
+def _turn(own: OrderedDict[Waiter, None]) -> float:
+    head = next(iter(own))
     return head.asked_at + HANDICAP_SECONDS[head.priority]

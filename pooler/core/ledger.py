@@ -4,8 +4,9 @@ It counts, and keeps the idle ones in order; what becomes of a slot is decided i
 """
 
 from collections import Counter
+from itertools import takewhile
 
-from pooler.core.slots import Slot
+from pooler.core.slots import Slot, Waiter
 from pooler.core.states import BEGINNINGS, ConnectionEvent, ConnectionState
 
 ALIVE = (ConnectionState.IDLE, ConnectionState.IN_USE, ConnectionState.VALIDATING, ConnectionState.RESETTING)
@@ -20,6 +21,8 @@ class Ledger:
         self.slots: dict[int, Slot] = {}
         self.streams = 1
         """What the connection opened last can take at once: the guess for those to come."""
+        self.grants: dict[Waiter, None] = {}
+        """Grants under way, on all connections, the oldest first."""
         self._numbers = 0
         self._shares = False
         self._idle: dict[Slot, None] = {}
@@ -29,9 +32,8 @@ class Ledger:
         """Takes a slot for a start."""
         return self._add(Slot(self._numbers + 1, generation, started_at=now))
 
-    def adopt(self, number: int | None, generation: int, now: float) -> Slot:
-        """Takes a slot for a connection that is only waited out. Its number, where it has one, is given to no other."""
-        number = self._numbers + 1 if number is None else number
+    def adopt(self, number: int, generation: int, now: float) -> Slot:
+        """Takes a slot for a connection that is only waited out. Its number is given to no other."""
         return self._add(Slot(number, generation, started_at=now, state=ConnectionState.CLOSING))
 
     def _add(self, slot: Slot) -> Slot:
@@ -71,12 +73,16 @@ class Ledger:
         """The connection in use with most room for another call; one that somebody has soiled empties first."""
         if not self._shares:
             return None
-        shared = [s for s in self.slots.values() if s.state is ConnectionState.IN_USE and not s.soiled]
-        return min((s for s in shared if len(s.grants) < s.streams), key=lambda slot: len(slot.grants), default=None)
+        open_to_all = (s for s in self.slots.values() if s.state is ConnectionState.IN_USE and s.shareable)
+        return min(open_to_all, key=lambda slot: len(slot.grants), default=None)
 
     def count(self, *states: ConnectionState) -> int:
         """How many slots are in any of these states."""
         return sum([self._states[state] for state in states])
+
+    def granted_before(self, moment: float) -> int:
+        """How many grants have been under way since before a moment. Takes time only for those that it counts."""
+        return sum(1 for _ in takewhile(lambda waiter: waiter.granted_at < moment, self.grants))
 
     @property
     def held(self) -> int:

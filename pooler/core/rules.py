@@ -1,7 +1,10 @@
 """What a pool is told: its configuration, and how a grant or a start ended."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+
+from pooler.core.fairness import Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +19,14 @@ class Rules:
     idle_seconds: float = 600.0
     lifetime_seconds: float = 3600.0
     validate_after_seconds: float = 30.0
+    adaptive: bool = False
+    """Whether fewer grants than connections are given while the backend is seen to slow down under them."""
+    max_uses: int | None = None
+    """How many calls a connection serves; None: any number."""
     shared_fate: bool = True
     """Whether one proven connection failure condemns the whole generation."""
+    shares: Mapping[str, Share] = field(default_factory=dict)
+    """By tenant; whoever is not listed has weight 1 and no limits of its own."""
 
     @property
     def places(self) -> int:

@@ -43,7 +43,16 @@ class Slot:
     """Whether it must not serve again, whatever its present user does."""
     soiled: bool = False
     """Whether one of the users who share it has left something behind."""
+    whole: bool = False
+    """Whether its present user has it for itself."""
+    promised: "Waiter | None" = None
+    """Who gets it whole as soon as those who share it have left."""
     grants: "set[Waiter]" = field(default_factory=set)
+
+    @property
+    def shareable(self) -> bool:
+        """Whether another call may join those that use it: there is room, it is clean, and nobody needs it whole."""
+        return len(self.grants) < self.streams and not (self.soiled or self.whole or self.promised)
 
     def happen(self, event: ConnectionEvent) -> None:
         """Moves to the state that the table gives."""
@@ -60,8 +69,15 @@ class Waiter:
     asked_at: float
     give_up_at: float
     """When waiting must end: the caller's deadline or the queue's own bound, whichever comes first."""
+    deadline: float = float("inf")
+    """When the caller stops waiting for the answer."""
     tenant: str = "default"
     priority: Priority = Priority.INTERACTIVE
+    operation: str = ""
+    whole: bool = False
+    """Whether it needs its connection for itself, where others could share it."""
+    expected_seconds: float = 0.0
+    """What its work is expected to take, by what its operation took before."""
     grant: GrantState | None = None
     slot: Slot | None = None
     granted_at: float = 0.0

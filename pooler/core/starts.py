@@ -7,27 +7,19 @@ knocks it over again: porsager/postgres#1179 made 12,500 attempts a second.)
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import ceil
+
+from pooler.core.learned import Mean
 
 PAUSE_FIRST_SECONDS = 0.5
 PAUSE_MAX_SECONDS = 30.0
 """A backend that was away for hours is noticed within this time of its return."""
+WORTH = 0.1
+"""A start pays when it shortens the backlog's wait by a tenth of what a start takes: 200 calls of 20 ms against a start
+of 1 s then end within 10 % of what starting everything at once would give, with a fifth of the starts."""
+LEAST_SECONDS = 0.0001
 DOUBLINGS_MAX = 16
 """Where counting stops; the bound above holds long before."""
-LEARNING_RATE = 0.2
-"""Weight of the newest sample in a learned mean: about the last ten samples count."""
-
-
-@dataclass(slots=True)
-class Mean:
-    """An exponentially weighted mean of durations in seconds; 0 before the first sample."""
-
-    seconds: float = 0.0
-    samples: int = 0
-
-    def learn(self, seconds: float) -> None:
-        self.samples += 1
-        weight = max(LEARNING_RATE, 1 / self.samples)
-        self.seconds += weight * (seconds - self.seconds)
 
 
 @dataclass(slots=True)
@@ -62,6 +54,8 @@ class Starts:
     proven: bool = False
     """Whether a start has ever succeeded."""
     took: Mean = field(default_factory=Mean)
+    work: Mean = field(default_factory=Mean)
+    """What a call takes once it has a connection."""
     total: int = 0
     failed_total: int = 0
     _failing: Pause = field(default_factory=Pause)
@@ -85,6 +79,20 @@ class Starts:
         if self.ceiling is None:
             return cap
         return min(cap, self.ceiling + (1 if now >= self._limiting.until else 0))
+
+    def worth(self, waiting: int, places: int, streams: int) -> int:
+        """How many more connections those who wait would pay for.
+
+        The `places` there are go on serving while new ones start; those whom they will not have served by then are the
+        backlog. A start beyond what shortens its wait by `WORTH` of a start is not worth it. As long as nobody knows
+        what starts and calls take, each who waits is worth one.
+        """
+        if not (self.took.samples and self.work.samples and waiting):
+            return -(-waiting // streams)
+        work = max(self.work.seconds, LEAST_SECONDS)
+        backlog = waiting - max(0, places) * self.took.seconds / work
+        enough = backlog * work / (WORTH * max(self.took.seconds, LEAST_SECONDS) * streams)
+        return max(0, min(ceil(backlog / streams), ceil(enough)))
 
     def succeeded(self, seconds: float, let_in: int) -> None:
         """A start went well and took this long; with it, the backend has let in so many."""

@@ -53,6 +53,7 @@ class Route:
     name: str
     driver: Driver
     read: bool
+    whole: bool
     timeout_seconds: float
     queue_timeout_seconds: float
     validator: jsonschema_rs.Draft202012Validator
@@ -119,6 +120,7 @@ class Dispatcher:
             tenant=request.tenant,
             priority=request.priority,
             operation=route.name,
+            whole=route.whole,
             read=route.read,
             arguments=route.arguments(request.arguments),
             caller=Caller(

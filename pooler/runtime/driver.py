@@ -69,12 +69,9 @@ class Kit:
 class Turn(Waiter):
     """One call's way through a pool, from its place in the queue to its outcome."""
 
-    operation: str = ""
     read: bool = True
     arguments: Mapping[str, Any] = field(default_factory=dict)
     caller: Caller = field(default_factory=lambda: Caller("default", "anonymous", ""))
-    deadline: float = 0.0
-    """When the caller stops waiting for the answer."""
     timeout_seconds: float = 0.0
     """The bound on the backend's work."""
     deliver: Callable[[Outcome], None] | None = None
@@ -183,8 +180,8 @@ class Driver:
                     self._offer(waiter)
                 case Refuse():
                     self._refuse(action)
-                case Interrupt(waiter):
-                    self._interrupt(waiter)
+                case Interrupt():
+                    self._interrupt(action)
                 case Open(slot):
                     start = self._starting[slot] = Start(self.kit.adapter, Tag(self._pooler, self.name, slot.number))
                     self._spawn(self._start(slot, self.kit, start))
@@ -215,11 +212,12 @@ class Driver:
         assert isinstance(turn, Turn)
         self._settle_turn(turn, faults.refused(self.name, refusal, self._clock() - turn.asked_at))
 
-    def _interrupt(self, waiter: Waiter) -> None:
-        assert isinstance(waiter, Turn)
-        assert waiter.task is not None
-        waiter.task.cancel()
-        self._settle_turn(waiter, Fault(Reason.CANCELLED, f"the call on {self.name} was stopped"))
+    def _interrupt(self, interrupt: Interrupt) -> None:
+        turn = interrupt.waiter
+        assert isinstance(turn, Turn)
+        assert turn.task is not None
+        turn.task.cancel()
+        self._settle_turn(turn, faults.interrupted(self.name, turn.operation, interrupt.reason, turn.read))
 
     def _expire(self, turn: Turn) -> None:
         turn.timer = None

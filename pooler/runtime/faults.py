@@ -25,17 +25,38 @@ def _refusal_sentence(backend: str, refusal: Refuse, waited: float) -> str:
             return f"Waited {waited:.1f} s for a connection to backend {backend}; none became free in time.{words}"
         case Reason.START_TIMEOUT:
             return f"Waited {waited:.1f} s for a client of backend {backend} to start; it was not ready in time.{words}"
+        case Reason.SHED:
+            return (
+                f"After {waited:.1f} s in the queue of backend {backend} there was too little time left for the work, "
+                "so it was not begun. Try again with a longer time-out, or later."
+            )
+        case Reason.PAUSED:
+            return f"Backend {backend} is paused for maintenance; waited {waited:.1f} s. Try again later."
+        case Reason.KILLED:
+            return f"The call was ended by an administrator of backend {backend} before its work began."
         case Reason.START_FAILED:
             return f"Backend {backend} cannot be reached: no client could be started.{words}"
         case _:
             return f"Backend {backend} is being shut down and takes no new calls."
 
 
+def interrupted(backend: str, operation: str, reason: Reason, read: bool) -> Fault:
+    """Running work that was stopped from outside: by its caller, an administrator, or the end of the pooler's grace."""
+    if reason is not Reason.KILLED:
+        sentence = f"Operation {operation} on backend {backend} was cancelled."
+        return Fault(Reason.CANCELLED, sentence, {"backend": backend})
+    sentence = f"Operation {operation} was ended by an administrator of backend {backend}.{_unknown(read)}"
+    return Fault(Reason.KILLED, sentence, {"backend": backend})
+
+
 def slow(backend: str, operation: str, seconds: float, read: bool) -> Fault:
     """The work outlived its bound, and has been cancelled."""
-    unknown = "" if read else " It may have taken effect nevertheless: check before you repeat it."
-    sentence = f"Operation {operation} on backend {backend} took longer than {seconds:g} s and was cancelled.{unknown}"
-    return Fault(Reason.WORK_TIMEOUT, sentence, {"backend": backend})
+    sentence = f"Operation {operation} on backend {backend} took longer than {seconds:g} s and was cancelled."
+    return Fault(Reason.WORK_TIMEOUT, sentence + _unknown(read), {"backend": backend})
+
+
+def _unknown(read: bool) -> str:
+    return "" if read else " It may have taken effect nevertheless: check before you repeat it."
 
 
 def failed(backend: str, operation: str, failure: Failure, read: bool) -> Fault:

@@ -19,7 +19,7 @@ SCHEMA: dict[str, Any] = {
 
 def route(**defaults: Any) -> Route:
     validator = jsonschema_rs.Draft202012Validator(SCHEMA)
-    return Route("find", cast(Driver, None), True, 1.0, 1.0, validator, defaults)
+    return Route("find", cast(Driver, None), True, False, 1.0, 1.0, validator, defaults)
 
 
 def refused(body: bytes) -> str:
@@ -57,6 +57,6 @@ def test_a_sentence_about_a_large_misfit_stays_short() -> None:
 
 def test_only_the_first_misfits_are_listed_and_the_rest_counted() -> None:
     schema = {"type": "object", "additionalProperties": {"type": "integer"}}
-    many = Route("find", cast(Driver, None), True, 1.0, 1.0, jsonschema_rs.Draft202012Validator(schema))
+    many = Route("find", cast(Driver, None), True, False, 1.0, 1.0, jsonschema_rs.Draft202012Validator(schema))
     with pytest.raises(Fault, match="and 3 more"):
         many.arguments(b"{%s}" % b",".join(b'"%d":"x"' % n for n in range(FAULTS_TOLD + 3)))

@@ -53,7 +53,7 @@ def test_a_waiter_can_leave_from_anywhere_and_only_once():
 def test_who_lost_its_turn_through_no_fault_of_its_own_is_next():
     first, second, again = waiter(1), waiter(2), waiter(0)
     queue = queue_of(first, second)
-    queue.push_front(again)
+    queue.push(again, front=True)
     assert queue.clear() == [again, first, second]
 
 
@@ -84,5 +84,5 @@ def test_an_empty_queue_has_no_oldest_and_no_next():
     queue = Queue()
     assert queue.oldest() is None
     assert queue.clear() == []
-    with pytest.raises(KeyError, match="nobody waits"):
+    with pytest.raises(KeyError, match="nobody is servable"):
         queue.pop()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pooler.core.starts import PAUSE_FIRST_SECONDS, PAUSE_MAX_SECONDS, Mean, Starts
+from pooler.core.learned import Mean
+from pooler.core.starts import PAUSE_FIRST_SECONDS, PAUSE_MAX_SECONDS, Starts
 
 NOW = 1000.0
 

@@ -70,6 +70,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """CANCELLED: the caller cancelled."""
     REASON_INTERNAL: _Reason.ValueType  # 18
     """INTERNAL: a bug in Penstock or in a worker; the log has the details under the request id."""
+    REASON_SHED: _Reason.ValueType  # 19
+    """DEADLINE_EXCEEDED: when its turn came, too little time was left for the work, and others waited; none was started."""
+    REASON_PAUSED: _Reason.ValueType  # 20
+    """UNAVAILABLE: the backend is paused, and the time went into waiting for it to be resumed; no work was started."""
+    REASON_KILLED: _Reason.ValueType  # 21
+    """ABORTED: an administrator ended the call or its connection."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why a call failed. One reason belongs to one status code; more may be added."""
@@ -114,6 +120,12 @@ REASON_CANCELLED: Reason.ValueType  # 17
 """CANCELLED: the caller cancelled."""
 REASON_INTERNAL: Reason.ValueType  # 18
 """INTERNAL: a bug in Penstock or in a worker; the log has the details under the request id."""
+REASON_SHED: Reason.ValueType  # 19
+"""DEADLINE_EXCEEDED: when its turn came, too little time was left for the work, and others waited; none was started."""
+REASON_PAUSED: Reason.ValueType  # 20
+"""UNAVAILABLE: the backend is paused, and the time went into waiting for it to be resumed; no work was started."""
+REASON_KILLED: Reason.ValueType  # 21
+"""ABORTED: an administrator ended the call or its connection."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Priority:

@@ -1,0 +1,42 @@
+"""An optional limit below the cap, found by watching how the backend's answers slow down under more work at once.
+
+Additive increase, multiplicative decrease (Chiu and Jain, 1989), on the ratio of a call's time to the least that its
+operation is known to take (the idea of TCP Vegas, Brakmo and Peterson, 1995): while answers are about as quick as on an
+idle backend the limit grows by one per round of calls; when they take several times as long it shrinks by a tenth.
+"""
+
+from dataclasses import dataclass, field
+
+TOLERANCE = 2.0
+"""How much slower than at its best a backend may answer before it counts as overloaded."""
+DECREASE = 0.9
+FORGETTING = 0.01
+"""How fast the best time known grows towards what is seen: a backend that became slower is learned within minutes."""
+
+
+@dataclass(slots=True)
+class Adaptive:
+    """How many grants may be under way: at least one, at most `most`. Starts at `most`, so that it only ever lowers."""
+
+    most: int
+    limit: float = 0.0
+    _best: dict[str, float] = field(default_factory=dict)
+    _shrunk_at: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        self.limit = float(self.most)
+
+    def learn(self, operation: str, seconds: float, now: float) -> None:
+        """A call ended by itself after so long."""
+        best = self._best.get(operation, seconds)
+        best = seconds if seconds < best else best + FORGETTING * (seconds - best)
+        self._best[operation] = best
+        if seconds <= TOLERANCE * best:
+            self.limit = min(float(self.most), self.limit + 1 / self.limit)
+        elif now - self._shrunk_at >= seconds:  # once for all the calls that were under way together
+            self.limit = max(1.0, self.limit * DECREASE)
+            self._shrunk_at = now
+
+    @property
+    def grants_max(self) -> int:
+        return int(self.limit)

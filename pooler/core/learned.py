@@ -1,0 +1,62 @@
+"""What a pool learns from what it sees: mean and high durations. Numbers in, numbers out; nothing is decided here."""
+
+from dataclasses import dataclass
+
+LEARNING_RATE = 0.2
+"""Weight of the newest sample in a learned mean: about the last ten samples count."""
+QUANTILE = 0.9
+STEP = 0.1
+"""How far a learned quantile moves at once, in mean deviations: it follows a change within some tens of samples."""
+
+
+@dataclass(slots=True)
+class Mean:
+    """An exponentially weighted mean of durations in seconds; 0 before the first sample."""
+
+    seconds: float = 0.0
+    samples: int = 0
+
+    def learn(self, seconds: float) -> None:
+        self.samples += 1
+        weight = max(LEARNING_RATE, 1 / self.samples)
+        self.seconds += weight * (seconds - self.seconds)
+
+
+@dataclass(slots=True)
+class High:
+    """A running 90th percentile of durations in seconds; 0 before the first sample.
+
+    Stochastic approximation (Robbins and Monro, 1951): up by 0.9 of a step for a sample above, down by 0.1 for one
+    below, so that it rests where one sample in ten lies above it. The step follows the samples' own spread.
+    """
+
+    seconds: float = 0.0
+    samples: int = 0
+    _spread: float = 0.0
+
+    def learn(self, seconds: float) -> None:
+        self.samples += 1
+        if self.samples == 1:
+            self.seconds = seconds
+            return
+        self._spread += max(LEARNING_RATE, 1 / self.samples) * (abs(seconds - self.seconds) - self._spread)
+        step = self._spread * max(STEP, 1 / self.samples)
+        self.seconds = max(0.0, self.seconds + step * (QUANTILE if seconds > self.seconds else QUANTILE - 1) * 2)
+
+
+@dataclass(slots=True)
+class Work:
+    """What is known of one operation's own work, from calls that ran to their end."""
+
+    mean: Mean
+    high: High
+    held_back: int = 0
+    """How many calls have been judged too late since the last that was let through as a probe."""
+
+    @classmethod
+    def unknown(cls) -> "Work":
+        return cls(Mean(), High())
+
+    def learn(self, seconds: float) -> None:
+        self.mean.learn(seconds)
+        self.high.learn(seconds)
