@@ -159,7 +159,8 @@ class Driver:
             self._upkeep.cancel()
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=0)  # a clean-up that takes longer ends by itself
 
     async def _emptied(self, seconds: float) -> bool:
         """Whether the last connection is gone within this time."""

@@ -236,3 +236,18 @@ def test_draining_ends_although_a_start_is_stuck():
         assert rig.system.counts().total == 0
 
     virtual.run(scene())
+
+
+def test_draining_does_not_wait_beyond_its_grace_for_the_clean_up_of_a_start():
+    async def scene() -> None:
+        rig = Rig({"cap": 2}, start_seconds=100, dying_seconds=50)
+        call = rig.submit()
+        await until(lambda: rig.system.counts().starting == 1)
+        began = rig.now
+        await rig.driver.drain(9)
+        assert rig.now - began == pytest.approx(9)
+        assert call.reason is Reason.DRAINING
+        await rig.system.quiet()
+        assert rig.system.counts().total == 0
+
+    virtual.run(scene())
