@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 TOLERANCE = 2.0
 """How much slower than at its best a backend may answer before it counts as overloaded."""
 DECREASE = 0.9
-FORGETTING = 0.01
-"""How fast the best time known grows towards what is seen: a backend that became slower is learned within minutes."""
+FORGETTING_SECONDS = 600.0
+"""How long until the best time known has mostly grown to what is seen: an overload lasts minutes, a new truth longer."""
 
 
 @dataclass(slots=True)
@@ -20,7 +20,8 @@ class Adaptive:
 
     most: int
     limit: float = 0.0
-    _best: dict[str, float] = field(default_factory=dict)
+    _best: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By operation: the best time known, in seconds, and when it was last looked at."""
     _shrunk_at: float = float("-inf")
 
     def __post_init__(self) -> None:
@@ -28,9 +29,9 @@ class Adaptive:
 
     def learn(self, operation: str, seconds: float, now: float) -> None:
         """A call ended by itself after so long."""
-        best = self._best.get(operation, seconds)
-        best = seconds if seconds < best else best + FORGETTING * (seconds - best)
-        self._best[operation] = best
+        best, then = self._best.get(operation, (seconds, now))
+        best += (seconds - best) * (1.0 if seconds < best else min(1.0, (now - then) / FORGETTING_SECONDS))
+        self._best[operation] = best, now
         if seconds <= TOLERANCE * best:
             self.limit = min(float(self.most), self.limit + 1 / self.limit)
         elif now - self._shrunk_at >= seconds:  # once for all the calls that were under way together

@@ -1,0 +1,146 @@
+"""Fair shares: who is next when several tenants want the same backend."""
+
+from collections import Counter
+
+import pytest
+
+from pooler.core.fairness import RESTING_MAX, Queue, Share
+from pooler.core.slots import Priority, Waiter
+
+
+def waiter(tenant: str, expected: float = 1.0, priority: Priority = Priority.INTERACTIVE) -> Waiter:
+    return Waiter(0.0, 1e9, tenant=tenant, expected_seconds=expected, priority=priority)
+
+
+def serve(queue: Queue, count: int, took: float | None = None) -> Counter[str]:
+    """Serves so many, one at a time; each takes what was expected, or `took`."""
+    served: Counter[str] = Counter()
+    for _ in range(count):
+        one = queue.pop()
+        queue.granted(one)
+        queue.returned(one, one.expected_seconds if took is None else took)
+        served[one.tenant] += 1
+    return served
+
+
+def test_tenants_that_both_want_everything_get_equal_shares():
+    queue = Queue()
+    for _ in range(1000):
+        queue.push(waiter("a"))
+    for _ in range(100):
+        queue.push(waiter("b"))
+    assert serve(queue, 200) == {"a": 100, "b": 100}
+
+
+def test_shares_follow_the_weights():
+    queue = Queue({"a": Share(weight=3.0)})
+    for _ in range(400):
+        queue.push(waiter("a"))
+        queue.push(waiter("b"))
+    assert serve(queue, 400) == {"a": 300, "b": 100}
+
+
+def test_a_tenant_that_is_alone_gets_everything():
+    queue = Queue({"a": Share(weight=0.1), "b": Share(weight=9.0)})
+    for _ in range(50):
+        queue.push(waiter("a"))
+    assert serve(queue, 50) == {"a": 50}
+
+
+def test_shares_are_of_time_and_not_of_calls():
+    queue = Queue()
+    for _ in range(100):
+        queue.push(waiter("slow", expected=3.0))
+        queue.push(waiter("quick", expected=1.0))
+    assert serve(queue, 80) == {"slow": 20, "quick": 60}
+
+
+def test_what_a_call_really_took_is_settled_when_it_ends():
+    queue = Queue()
+    for _ in range(200):
+        queue.push(waiter("liar", expected=0.0))
+        queue.push(waiter("honest", expected=1.0))
+    served: Counter[str] = Counter()
+    for _ in range(120):
+        one = queue.pop()
+        queue.granted(one)
+        queue.returned(one, 1.0)
+        served[one.tenant] += 1
+    assert abs(served["liar"] - served["honest"]) <= 2
+
+
+def test_idling_earns_no_credit():
+    queue = Queue()
+    for _ in range(300):
+        queue.push(waiter("busy"))
+    serve(queue, 200)
+    for _ in range(100):
+        queue.push(waiter("late"))
+    assert serve(queue, 100) == {"busy": 50, "late": 50}
+
+
+def test_within_a_tenant_priority_and_age_decide():
+    queue = Queue()
+    batch, person = waiter("a", priority=Priority.BATCH), waiter("a")
+    queue.push(batch)
+    queue.push(person)
+    assert [queue.pop(), queue.pop()] == [person, batch]
+
+
+def test_a_tenant_at_its_limit_of_connections_lets_the_others_pass_and_comes_back():
+    queue = Queue({"a": Share(connections_max=1)})
+    first, second, other = waiter("a"), waiter("a"), waiter("b")
+    for one in (first, second, other):
+        queue.push(one)
+    assert queue.servable == 2
+    assert queue.pop() is first
+    queue.granted(first)
+    assert queue.servable == 1
+    assert queue.pop() is other
+    queue.granted(other)
+    assert queue.servable == 0
+    with pytest.raises(KeyError):
+        queue.pop()
+    assert len(queue) == 1
+    queue.returned(first, 1.0)
+    assert queue.pop() is second
+
+
+def test_a_tenant_is_full_by_its_own_limit_only():
+    queue = Queue({"a": Share(queue_max=2)})
+    for _ in range(2):
+        assert not queue.full("a")
+        queue.push(waiter("a"))
+        queue.push(waiter("b"))
+    assert queue.full("a")
+    assert not queue.full("b")
+
+
+def test_new_shares_hold_for_those_who_wait_already():
+    queue = Queue({"a": Share(connections_max=1)})
+    first, second = waiter("a"), waiter("a")
+    queue.push(first)
+    queue.push(second)
+    queue.granted(queue.pop())
+    assert queue.servable == 0
+    queue.reconfigure({"a": Share(connections_max=2)})
+    assert queue.servable == 1
+    assert queue.pop() is second
+
+
+def test_tenants_that_come_once_and_never_again_leave_no_account_behind():
+    queue = Queue()
+    queue.push(waiter("steady"))
+    for number in range(5 * RESTING_MAX):
+        queue.push(waiter(f"tenant {number}"))
+        one = queue.pop()
+        queue.granted(one)
+        queue.returned(one, 1.0)
+    assert len(queue._lanes) <= RESTING_MAX + 2
+
+
+def test_a_long_queue_of_one_tenant_stands_in_the_order_only_once():
+    queue = Queue()
+    for _ in range(1000):
+        queue.push(waiter("a"))
+    assert len(queue._order) == 1

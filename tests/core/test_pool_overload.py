@@ -1,0 +1,118 @@
+"""What a pool does with more calls than it can serve: tenants' limits, calls that come too late, an adaptive limit."""
+
+from pooler.core.actions import Offer, Refuse
+from pooler.core.fairness import Share
+from pooler.core.shedding import PROBE_EVERY, SAMPLES_MIN
+from pooler.core.slots import Waiter
+from pooler.errors import Reason
+from tests.core.scene import Scene
+
+
+def caller(scene: Scene, tenant: str = "default", leaves_after: float = 3600.0) -> Waiter:
+    return Waiter(scene.now, scene.now + 3600, deadline=scene.now + leaves_after, tenant=tenant, operation="find")
+
+
+def teach(scene: Scene, seconds: float, times: int = SAMPLES_MIN) -> None:
+    """Lets so many calls of the operation run to their end."""
+    for _ in range(times):
+        waiter, _ = scene.ask(caller(scene))
+        assert scene.pool.accept(waiter)
+        scene.later(seconds)
+        scene.finish(waiter)
+
+
+def busy(scene: Scene) -> Waiter:
+    waiter, _ = scene.ask(caller(scene))
+    assert scene.pool.accept(waiter)
+    return waiter
+
+
+def test_a_call_that_cannot_end_in_time_is_refused_at_its_turn_while_others_wait():
+    scene = Scene(cap=1)
+    scene.connect()
+    teach(scene, 2.0)
+    running = busy(scene)
+    hopeless, _ = scene.ask(caller(scene, leaves_after=1.0))
+    hopeful, _ = scene.ask(caller(scene))
+    assert scene.finish(running) == [Refuse(hopeless, Reason.SHED), Offer(hopeful)]
+
+
+def test_nobody_is_refused_as_too_late_while_nobody_else_waits():
+    scene = Scene(cap=1)
+    scene.connect()
+    teach(scene, 2.0)
+    running = busy(scene)
+    alone, _ = scene.ask(caller(scene, leaves_after=1.0))
+    assert scene.finish(running) == [Offer(alone)]
+
+
+def test_nobody_is_refused_as_too_late_before_anything_is_known():
+    scene = Scene(cap=1)
+    scene.connect()
+    teach(scene, 2.0, times=SAMPLES_MIN - 2)
+    running = busy(scene)
+    first, _ = scene.ask(caller(scene, leaves_after=0.1))
+    scene.ask(caller(scene))
+    assert scene.finish(running) == [Offer(first)]
+
+
+def test_one_in_twenty_goes_through_as_a_probe():
+    scene = Scene(cap=1)
+    scene.connect()
+    teach(scene, 2.0)
+    running = busy(scene)
+    judged = [scene.ask(caller(scene, leaves_after=1.0))[0] for _ in range(PROBE_EVERY + 5)]
+    actions = scene.finish(running)
+    assert actions == [
+        *(Refuse(waiter, Reason.SHED) for waiter in judged[: PROBE_EVERY - 1]),
+        Offer(judged[PROBE_EVERY - 1]),
+    ]
+
+
+def test_what_was_cut_short_teaches_nothing():
+    scene = Scene(cap=1)
+    scene.connect()
+    for _ in range(SAMPLES_MIN):
+        running = busy(scene)
+        scene.later(50.0)
+        scene.pool.leave(running, scene.now)
+        scene.finish(running)
+    assert scene.pool.judge.expected("find") == 0.0
+
+
+def test_a_tenants_own_limits_refuse_only_its_own_calls():
+    scene = Scene(cap=3, shares={"a": Share(queue_max=1, connections_max=1)})
+    scene.connect(3)
+    held, actions = scene.ask(caller(scene, "a"))
+    assert actions == [Offer(held)]
+    queued, actions = scene.ask(caller(scene, "a"))
+    assert actions == []
+    _, (refused,) = scene.ask(caller(scene, "a"))
+    assert isinstance(refused, Refuse)
+    assert refused.reason is Reason.QUEUE_FULL
+    other, actions = scene.ask(caller(scene, "b"))
+    assert actions == [Offer(other)]
+    assert scene.pool.accept(held)
+    assert scene.finish(held) == [Offer(queued)]
+
+
+def test_a_tenants_limit_causes_no_start_that_could_serve_nobody():
+    scene = Scene(cap=3, shares={"a": Share(connections_max=1)})
+    scene.connect(1)
+    scene.ask(caller(scene, "a"))
+    _, actions = scene.ask(caller(scene, "a"))
+    assert actions == []
+
+
+def test_an_adaptive_limit_leaves_connections_unused_while_the_backend_slows_down():
+    scene = Scene(cap=2, adaptive=True)
+    scene.connect(2)
+    adaptive = scene.pool.adaptive
+    assert adaptive is not None
+    adaptive.limit = 1.0
+    first, actions = scene.ask()
+    assert actions == [Offer(first)]
+    second, actions = scene.ask()
+    assert actions == []
+    scene.pool.accept(first)
+    assert scene.finish(first) == [Offer(second)]
