@@ -11,7 +11,7 @@ TOLERANCE = 2.0
 """How much slower than at its best a backend may answer before it counts as overloaded."""
 DECREASE = 0.9
 FORGETTING_SECONDS = 600.0
-"""How long until the best time known has mostly grown to what is seen: an overload lasts minutes, a new truth longer."""
+"""How long until the best time known has mostly grown to what is seen: an overload is over by then, a new truth not."""
 
 
 @dataclass(slots=True)
