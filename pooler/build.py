@@ -15,8 +15,9 @@ from pooler.config import BackendConfig, Config
 from pooler.core.fairness import Share
 from pooler.core.rules import Rules
 from pooler.runtime.dispatch import Route
-from pooler.runtime.driver import Driver, Kit
+from pooler.runtime.driver import Driver
 from pooler.runtime.starter import Bounds
+from pooler.runtime.turns import Kit
 
 
 class BuildError(Exception):

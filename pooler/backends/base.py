@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -83,6 +83,10 @@ class Verdict(Enum):
     DISCARD = "discard"
 
 
+Orphans = Literal["none", "processes", "listed", "unlisted"]
+Notes = Mapping[str, str | int]
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What the hands must know of an adapter; read once, when the backend is built."""
@@ -95,6 +99,12 @@ class Traits:
     fate: Literal["shared", "own"]
     """Whether one connection's death says something about the others: a server's connections share its fate,
     worker processes each have their own."""
+    orphans: Orphans = "unlisted"
+    """What remains of a connection whose pooler was killed: `none`, since it lived in the pooler's own process;
+    `processes` of this machine, which its slot file tells of; a server's session, perhaps for a while, of which the
+    server can be asked by `census` (`listed`) or nobody (`unlisted`)."""
+    orphan_seconds: float | None = None
+    """Within how long the server drops such a session by itself, because it watches its sockets. None: nobody knows."""
     identity: Literal["fixed", "rebind", "per_login"] = "fixed"
     streams: int = 1
     """The most requests at once on one connection; a connection may allow fewer (`Connection.streams`)."""
@@ -105,6 +115,16 @@ class Traits:
         return 1 if self.cancel == "side_channel" else 0
 
 
+class Mark(Protocol):
+    """What stands on the disk for a slot as long as anything of its connection may live: see `runtime/slotfiles.py`."""
+
+    descriptor: int
+    """Open and locked. A child process that inherits it keeps the lock."""
+
+    def led_by(self, pid: int) -> None:
+        """Notes the process that was started for the slot, before it can have been reaped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tag:
     """Who owns a connection, written where the backend can show it: `penstock/POOLER/BACKEND/SLOT`."""
@@ -112,6 +132,8 @@ class Tag:
     pooler: str
     backend: str
     slot: int
+    mark: Mark | None = field(default=None, compare=False, repr=False)
+    """None where nothing is kept of a slot, as in most tests."""
 
     def __str__(self) -> str:
         return f"penstock/{self.pooler}/{self.backend}/{self.slot}"
@@ -127,6 +149,8 @@ class Connection:
     """Set by the adapter as soon as the next user could notice this one; `reset` clears it."""
     broken: str | None = None
     """Why it can serve no more, where the adapter has noticed without being asked: the hands look while it idles."""
+    notes: Notes = field(default_factory=dict)
+    """What `census` will need, where the tag is not enough. Read once, when the connection has been opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +244,14 @@ class Adapter(ABC, Generic[ConnectionT, PreparedT]):
     @abstractmethod
     async def close(self, connection: ConnectionT, force: bool) -> bool:
         """Ends the connection, politely or by force. True: its death is certain. False: nobody could find out."""
+
+    async def census(self, connection: ConnectionT | None, left: Mapping[Tag, Notes]) -> Mapping[Tag, bool]:
+        """Whether the backend still has these connections of a pooler that was killed, with what was noted of them.
+
+        One that is missing in the answer is one that nobody can tell of. It may end those that it finds, and is asked
+        until there are none. `connection` is None where side-channel work has a reserve of its own.
+        """
+        raise NotImplementedError("only a backend whose orphans are `listed` can be asked")
 
     @abstractmethod
     def classify(self, error: BaseException) -> Failure:

@@ -19,7 +19,8 @@ from pooler.backends.base import Caller
 from pooler.clock import Clock, monotonic
 from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
-from pooler.runtime.driver import Driver, Outcome, Turn
+from pooler.runtime.driver import Driver
+from pooler.runtime.turns import Outcome, Turn
 
 TIMEOUT_MAX_SECONDS = 86_400.0
 FAULTS_TOLD = 5

@@ -6,13 +6,13 @@ only its place in the core's queue; a task is made when a grant's work begins. I
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
 
-from pooler.backends.base import Adapter, Answer, Caller, Connection, Failure, FailureKind, Tag, Work
+from pooler.backends.base import Adapter, Answer, Connection, Failure, FailureKind, Tag, Work
 from pooler.clock import Clock, monotonic
 from pooler.core.actions import Action, Check, Close, GiveUp, Interrupt, Offer, Open, Refuse, Reset
 from pooler.core.pool import Pool
@@ -20,7 +20,9 @@ from pooler.core.rules import Fate, Rules, StartFailure
 from pooler.core.slots import Slot, Waiter
 from pooler.errors import Fault, Reason
 from pooler.runtime import faults, starter
+from pooler.runtime.slotfiles import SlotFiles
 from pooler.runtime.starter import Bounds, Start
+from pooler.runtime.turns import Kit, Outcome, Timing, Turn
 
 log = structlog.get_logger(__name__)
 
@@ -38,50 +40,6 @@ FATES = {
 """What a failed request leaves of its connection; the kinds that are not here leave it sound, but to be reset."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Where a call's time went, in seconds."""
-
-    queue: float = 0.0
-    start: float = 0.0
-    reset: float = 0.0
-    backend: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a call ended, and where its time went."""
-
-    result: Answer | Fault
-    timing: Timing
-
-
-@dataclass(slots=True, eq=False)
-class Kit:
-    """An adapter, and the operations that it has prepared, by name. A connection keeps the kit that opened it."""
-
-    kind: str
-    adapter: Adapter[Any, Any]
-    prepared: Mapping[str, Any]
-
-
-@dataclass(slots=True, eq=False)
-class Turn(Waiter):
-    """One call's way through a pool, from its place in the queue to its outcome."""
-
-    read: bool = True
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    caller: Caller = field(default_factory=lambda: Caller("default", "anonymous", ""))
-    timeout_seconds: float = 0.0
-    """The bound on the backend's work."""
-    deliver: Callable[[Outcome], None] | None = None
-    """Called once, with the outcome; then None."""
-    timer: asyncio.TimerHandle | None = None
-    task: asyncio.Task[None] | None = None
-    retried: bool = False
-    """Whether it has been sent a second time already."""
-
-
 class Driver:
     """One backend: its pool, its adapter, its connections. Lives on the loop that is running when it is made."""
 
@@ -92,6 +50,7 @@ class Driver:
         rules: Rules,
         bounds: Bounds,
         pooler: str,
+        files: SlotFiles | None = None,
         clock: Clock = monotonic,
         randomness: random.Random | None = None,
     ) -> None:
@@ -101,13 +60,16 @@ class Driver:
         self.pool = Pool(rules, (randomness or random.Random()).random)  # noqa: S311 - spreads lifetimes, no secret
         self.calls_total = 0
         self.on_serving: Callable[[bool], None] = lambda serving: None
+        self.unconfirmed_total = 0
+        """Slots that were let go although nobody could find out whether their connection had died."""
         self._pooler = pooler
+        self._files = files
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._connections: dict[Slot, tuple[Kit, Connection]] = {}
         self._starting: dict[Slot, Start] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._side_channels = asyncio.Semaphore(max(1, rules.reserve))
+        self.side_channels = asyncio.Semaphore(max(1, rules.reserve))
         self._serving = False
         self._empty = asyncio.Event()
         self._upkeep: asyncio.TimerHandle | None = None
@@ -119,12 +81,21 @@ class Driver:
         self.calls_total += 1
         self._ask(turn)
 
+    def send(self, errand: Turn) -> None:
+        """Asks for a place for a turn of the pool's own: first in line, and no call of anybody's."""
+        self._ask(errand, again=True)
+
     def cancel(self, turn: Turn) -> None:
         """The caller has left. Its outcome is CANCELLED, whatever becomes of the work."""
         self._settle_turn(turn, Fault(Reason.CANCELLED, "the caller cancelled the call"))
         self._conclude(self.pool.leave(turn, self._clock()))
 
     # Life
+
+    @property
+    def now(self) -> float:
+        """The time by which this pool lives."""
+        return self._clock()
 
     def run(self) -> None:
         """Begins upkeep: the warm connections, the first proof that the backend is there."""
@@ -139,7 +110,7 @@ class Driver:
         """A new configuration. A new adapter retires what the old one opened; the cap holds all the while."""
         now = self._clock()
         self.bounds = bounds
-        self._side_channels = asyncio.Semaphore(max(1, rules.reserve))
+        self.side_channels = asyncio.Semaphore(max(1, rules.reserve))
         if kit.adapter is self.kit.adapter:
             self.kit.prepared = kit.prepared
         else:
@@ -161,6 +132,8 @@ class Driver:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=0)  # a clean-up that takes longer ends by itself
+        if self._files is not None:
+            self._files.let_go()
 
     async def _emptied(self, seconds: float) -> bool:
         """Whether the last connection is gone within this time."""
@@ -184,16 +157,15 @@ class Driver:
                 case Interrupt():
                     self._interrupt(action)
                 case Open(slot):
-                    start = self._starting[slot] = Start(self.kit.adapter, Tag(self._pooler, self.name, slot.number))
-                    self._spawn(self._start(slot, self.kit, start))
+                    self._begin(slot)
                 case GiveUp(slot):
                     self._starting[slot].give_up()
                 case Check(slot):
-                    self._spawn(self._check(slot))
+                    self.spawn(self._check(slot))
                 case Reset(slot):
-                    self._spawn(self._reset(slot))
+                    self.spawn(self._reset(slot))
                 case Close(slot, force):
-                    self._spawn(self._close(slot, force))
+                    self.spawn(self._close(slot, force))
 
     def _conclude(self, actions: list[Action]) -> None:
         """Carries out what follows from a connection's own event; only these change whether the backend serves."""
@@ -206,7 +178,7 @@ class Driver:
         if waiter.timer is not None:
             waiter.timer.cancel()
             waiter.timer = None
-        waiter.task = self._spawn(self._work(waiter))
+        waiter.task = self.spawn(self._work(waiter))
 
     def _refuse(self, refusal: Refuse) -> None:
         turn = refusal.waiter
@@ -260,12 +232,12 @@ class Driver:
         """The answer, the classified failure, or None: interrupted, and something may still be running."""
         seconds = min(turn.timeout_seconds, turn.deadline - began)
         prepared = kit.prepared.get(turn.operation)
-        if prepared is None:
+        if prepared is None and turn.errand is None:
             return Failure(FailureKind.USER_ERROR, f"operation {turn.operation!r} was removed while the call waited")
         work = Work(prepared, turn.arguments, turn.caller, seconds)
         try:
             async with asyncio.timeout(seconds) as bound:
-                return await kit.adapter.execute(connection, work)
+                return await (turn.errand(connection) if turn.errand else kit.adapter.execute(connection, work))
         except asyncio.CancelledError as error:
             if not starter.interrupted():
                 return kit.adapter.classify(error)
@@ -296,7 +268,7 @@ class Driver:
 
     async def _stop(self, adapter: Adapter[Any, Any], connection: Connection) -> Fate:
         if adapter.traits.reserve:
-            async with self._side_channels:  # its connections lie inside the cap, so they are counted
+            async with self.side_channels:  # its connections lie inside the cap, so they are counted
                 clean = await starter.stop(adapter, connection, self.bounds.cancel)
         else:
             clean = await starter.stop(adapter, connection, self.bounds.cancel)
@@ -320,6 +292,12 @@ class Driver:
 
     # Connections
 
+    def _begin(self, slot: Slot) -> None:
+        tag, kit = Tag(self._pooler, self.name, slot.number), self.kit
+        take = partial(self._files.take, slot.number, kit.kind, kit.adapter.traits.orphans) if self._files else None
+        start = self._starting[slot] = Start(kit.adapter, tag, take)
+        self.spawn(self._start(slot, kit, start))
+
     async def _start(self, slot: Slot, kit: Kit, start: Start) -> None:
         result = await start.result(self.bounds.start)
         del self._starting[slot]
@@ -332,7 +310,7 @@ class Driver:
         log.warning("start failed", tag=str(tag), kind=result.kind.value, error=result.message)
         failure = StartFailure.LIMIT if result.kind is FailureKind.LIMIT else StartFailure.OTHER
         self._conclude(self.pool.start_failed(slot, failure, result.message, now))
-        self._conclude(self.pool.gone(slot, now))
+        self.let_go(slot, certain=True)
 
     async def _check(self, slot: Slot) -> None:
         kit, connection = self._connections[slot]
@@ -346,13 +324,21 @@ class Driver:
 
     async def _close(self, slot: Slot, force: bool) -> None:
         kit, connection = self._connections.pop(slot)
-        await starter.close(kit.adapter, connection, force, self.bounds)
+        certain = await starter.close(kit.adapter, connection, force, self.bounds)
         log.info("connection closed", tag=str(connection.tag), uses=slot.uses)
+        self.let_go(slot, certain)
+
+    def let_go(self, slot: Slot, certain: bool) -> None:
+        """A connection is gone, or has been given the time in which it should have."""
+        self.unconfirmed_total += not certain
+        if self._files is not None:
+            self._files.remove(slot.number)
         self._conclude(self.pool.gone(slot, self._clock()))
 
     # Housekeeping
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Has a task of this backend's own do it, until `drain` is over at the latest."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._reaped)

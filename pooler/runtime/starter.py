@@ -5,12 +5,14 @@ connection and never the pool. It decides nothing: what follows from a verdict i
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from pooler.backends.base import Adapter, Connection, Failure, FailureKind, Tag, Verdict
+from pooler.runtime.slotfiles import SlotFile, SlotFileError
 
 log = structlog.get_logger(__name__)
 
@@ -39,10 +41,11 @@ class Start:
     be free while the backend still counts the client.
     """
 
-    def __init__(self, adapter: Adapter[Any, Any], tag: Tag) -> None:
+    def __init__(self, adapter: Adapter[Any, Any], tag: Tag, take: Callable[[], SlotFile] | None = None) -> None:
+        """`take` makes the slot file, without which nothing is begun."""
         self.tag = tag
         self._adapter = adapter
-        self._opening: asyncio.Task[Connection] = asyncio.get_running_loop().create_task(adapter.open(tag))
+        self._opening: asyncio.Task[Connection] = asyncio.get_running_loop().create_task(self._open(take))
         self._why = ""
 
     def give_up(self, why: str = "the start was given up") -> None:
@@ -65,9 +68,21 @@ class Start:
             timer.cancel()
         return self._result()
 
+    async def _open(self, take: Callable[[], SlotFile] | None) -> Connection:
+        if take is None:
+            connection: Connection = await self._adapter.open(self.tag)
+            return connection
+        file = take()
+        connection = await self._adapter.open(replace(self.tag, mark=file))
+        if connection.notes:
+            file.note(connection.notes)
+        return connection
+
     def _result(self) -> Connection | Failure:
         try:
             return self._opening.result()
+        except SlotFileError as error:
+            return Failure(FailureKind.DEAD, str(error), started=False)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - `classify` says what it means
             return Failure(FailureKind.TIMEOUT, self._why) if self._why else self._adapter.classify(error)
 
@@ -111,7 +126,7 @@ async def reset(adapter: Adapter[Any, Any], connection: Connection, seconds: flo
     return clean
 
 
-async def close(adapter: Adapter[Any, Any], connection: Connection, force: bool, bounds: Bounds) -> None:
+async def close(adapter: Adapter[Any, Any], connection: Connection, force: bool, bounds: Bounds) -> bool:
     """Ends a connection and returns when its death is certain, or after `bounds.reap` where nobody can find out."""
     certain = await _closed(adapter, connection, force, bounds.close)
     if not certain and not force:
@@ -119,6 +134,7 @@ async def close(adapter: Adapter[Any, Any], connection: Connection, force: bool,
     if not certain:
         log.warning("death not confirmed, slot kept", tag=str(connection.tag), seconds=bounds.reap)
         await asyncio.sleep(bounds.reap)
+    return certain
 
 
 async def _closed(adapter: Adapter[Any, Any], connection: Connection, force: bool, seconds: float) -> bool:

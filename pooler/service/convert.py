@@ -3,7 +3,7 @@
 from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
 from pooler.runtime.dispatch import Request
-from pooler.runtime.driver import Outcome, Timing
+from pooler.runtime.turns import Outcome, Timing
 from protos.penstock.v1 import pooler_pb2 as pb
 
 REQUEST_ID_MAX = 128

@@ -8,7 +8,7 @@ import grpc
 
 from pooler.errors import Fault
 from pooler.runtime.dispatch import Dispatcher
-from pooler.runtime.driver import Outcome
+from pooler.runtime.turns import Outcome
 from pooler.service import convert, faults
 from pooler.service.catalogue import Board
 from pooler.service.exchange import Exchange, Limits

@@ -13,7 +13,7 @@ from functools import partial
 
 from pooler.errors import Fault, Reason
 from pooler.runtime.dispatch import Dispatcher
-from pooler.runtime.driver import Outcome, Timing
+from pooler.runtime.turns import Outcome, Timing
 from pooler.service import convert
 from protos.penstock.v1 import pooler_pb2 as pb
 

@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from pooler.errors import Fault
-from pooler.runtime.driver import Timing
+from pooler.runtime.turns import Timing
 from pooler.service import convert
 
 DOMAIN = "penstock"

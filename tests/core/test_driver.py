@@ -8,8 +8,8 @@ import pytest
 from pooler.backends.base import Answer
 from pooler.backends.simulated.adapter import SimulatedAdapter
 from pooler.errors import Fault, Reason
-from pooler.runtime.driver import Outcome
 from pooler.runtime.starter import Bounds
+from pooler.runtime.turns import Outcome
 from tests.simulation import virtual
 from tests.simulation.rig import Rig, finished, until
 

@@ -11,7 +11,7 @@ from tests.core.scene import Scene, started
 
 
 def adopted(scene: Scene, *numbers: int) -> list[Slot]:
-    return [scene.pool.adopt(scene.now, number) for number in numbers]
+    return [scene.pool.adopt(number, scene.now) for number in numbers]
 
 
 def test_an_adopted_slot_is_held_and_closing_and_serves_nobody() -> None:
@@ -68,18 +68,6 @@ def test_more_may_be_left_than_the_cap_now_allows_and_then_it_is_waited_for() ->
     begun = [len(started(scene.pool.gone(slot, scene.now))) for slot in slots]
 
     assert begun == [0, 0, 1, 1]
-
-
-def test_who_asks_after_the_others_holds_a_slot_with_a_number_of_its_own() -> None:
-    scene = Scene(cap=2, warm=2)
-    (left,) = adopted(scene, 3)
-
-    asker = scene.pool.adopt(scene.now)
-
-    assert asker.number == 4
-    assert scene.pool.tick(scene.now) == []
-    assert len(started(scene.pool.gone(asker, scene.now))) == 1
-    assert len(started(scene.pool.gone(left, scene.now))) == 1
 
 
 def test_a_pool_that_drains_waits_for_what_was_left() -> None:

@@ -21,8 +21,9 @@ from pooler.backends.simulated.system import Session, State, System
 from pooler.core.rules import Rules
 from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
-from pooler.runtime.driver import Driver, Kit, Outcome, Turn
+from pooler.runtime.driver import Driver
 from pooler.runtime.starter import Bounds
+from pooler.runtime.turns import Kit, Outcome, Turn
 
 OPERATIONS = [
     Operation("work", "read", method="work"),

@@ -33,6 +33,7 @@ class ProcessAdapter(base.Adapter[WorkerConnection, results.Prepared]):
             reset="full" if settings.reset == "respawn" else "none",
             tx="none",
             fate="own",
+            orphans="processes",
             streams=STREAMS_MAX,
         )
         self._hinted = False

@@ -38,7 +38,9 @@ _KINDS = {
 class SqliteManners(Manners):
     """A file that several connections share, one writer at a time."""
 
-    traits = Traits(io="thread", affinity="thread", cancel="native", reset="full", tx="local", fate="shared")
+    traits = Traits(
+        io="thread", affinity="thread", cancel="native", reset="full", tx="local", fate="shared", orphans="none"
+    )
 
     def url(self, url: URL) -> URL:
         """Asks SQLite not to make the file, unless the URL is one of SQLite's own and says what it wants."""

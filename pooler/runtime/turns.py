@@ -1,0 +1,56 @@
+"""A call on its way through a pool, and what it takes along: plain state, which the driver fills in."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pooler.backends.base import Adapter, Answer, Caller, Connection
+from pooler.core.slots import Waiter
+from pooler.errors import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where a call's time went, in seconds."""
+
+    queue: float = 0.0
+    start: float = 0.0
+    reset: float = 0.0
+    backend: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended, and where its time went."""
+
+    result: Answer | Fault
+    timing: Timing
+
+
+@dataclass(slots=True, eq=False)
+class Kit:
+    """An adapter, and the operations that it has prepared, by name. A connection keeps the kit that opened it."""
+
+    kind: str
+    adapter: Adapter[Any, Any]
+    prepared: Mapping[str, Any]
+
+
+@dataclass(slots=True, eq=False)
+class Turn(Waiter):
+    """One call's way through a pool, from its place in the queue to its outcome."""
+
+    read: bool = True
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    caller: Caller = field(default_factory=lambda: Caller("default", "anonymous", ""))
+    timeout_seconds: float = 0.0
+    """The bound on the backend's work."""
+    deliver: Callable[[Outcome], None] | None = None
+    """Called once, with the outcome; then None."""
+    timer: asyncio.TimerHandle | None = None
+    task: asyncio.Task[None] | None = None
+    retried: bool = False
+    """Whether it has been sent a second time already."""
+    errand: Callable[[Connection], Awaitable[Answer]] | None = None
+    """What it does instead of an operation, for one of the pool's own."""
