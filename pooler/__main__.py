@@ -60,7 +60,7 @@ async def _reload_when(asked: asyncio.Event, pooler: Pooler, path: Path) -> None
         asked.clear()
         try:
             await pooler.reload(load(path))
-        except (ConfigError, BuildError) as error:
+        except (ConfigError, BuildError, StateDirError) as error:
             log.warning("configuration not reloaded, the old one stays", faults=str(error).splitlines())
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -12,8 +13,10 @@ from aiohttp import web
 from pooler import build
 from pooler.config import Config
 from pooler.console import pages
+from pooler.runtime import adoption
 from pooler.runtime.dispatch import Dispatcher
 from pooler.runtime.driver import Driver
+from pooler.runtime.slotfiles import SlotFiles
 from pooler.service import server as grpc_server
 from pooler.service.admin import AdminServicer
 from pooler.service.catalogue import Board
@@ -36,7 +39,6 @@ class Pooler:
         self.address = ""
         """Where gRPC is served, once started."""
         self.http_address = ""
-        self._id = secrets.token_hex(3)
         self._parts: dict[str, build.Part] = {}
         self._drivers: dict[str, Driver] = {}
         self._dispatcher = Dispatcher(config.pooler.calls_max)
@@ -45,6 +47,7 @@ class Pooler:
         self._state = StateDir(config.pooler.state_dir)
         self._reloading = asyncio.Lock()
         self._announcements: set[asyncio.Task[None]] = set()
+        self._burial: asyncio.Task[None] | None = None
         limits = Limits(config.pooler.calls_max, config.pooler.request_bytes_max)
         self._data = PoolerServicer(self._dispatcher, self._board, limits, secrets.token_hex(8))
         self._server: grpc.aio.Server | None = None
@@ -59,29 +62,33 @@ class Pooler:
         """
         parts = build.parts(self.config, {})
         self._state.take()
+        files = self._files(parts)
         settings = self.config.pooler
         self._server = grpc_server.server(
             self._data, AdminServicer(self._drivers), self._health, settings.request_bytes_max
         )
         self.address = grpc_server.bind(self._server, settings.listen)
         self.http_address = await self._open_pages(settings.http)
-        await self._install(self.config, parts)
+        await self._install(self.config, parts, files)
+        self._burial = asyncio.get_running_loop().create_task(self._bury(self._state.backends() - parts.keys()))
         await self._health.pooler(True)
         await self._server.start()
         log.info("listening", address=self.address, http=self.http_address, backends=len(parts))
 
     async def reload(self, config: Config) -> None:
-        """Takes on a new configuration; what did not change goes on undisturbed. Raises BuildError and changes nothing.
+        """Takes on a new configuration; what did not change goes on undisturbed.
 
+        Raises BuildError or StateDirError and changes nothing.
         Addresses and the state folder stay what they were until a restart.
         """
         async with self._reloading:
             parts = build.parts(config, self._parts)
+            files = self._files(parts)
             fixed = ("listen", "http", "state_dir", "request_bytes_max")
             if changed := [key for key in fixed if getattr(config.pooler, key) != getattr(self.config.pooler, key)]:
                 log.warning("needs a restart to take effect", keys=changed)
             self.config = config
-            await self._install(config, parts)
+            await self._install(config, parts, files)
             log.info("configuration reloaded", backends=len(parts), operations=len(config.operations))
 
     async def stop(self) -> None:
@@ -95,28 +102,41 @@ class Pooler:
         if self._server is not None:
             await self._server.stop(LAST_WORDS_SECONDS)
         await asyncio.gather(*self._announcements)
+        if self._burial is not None:
+            self._burial.cancel()
+            await asyncio.wait({self._burial})
         await self._pages.cleanup()
         self._state.release()
         log.info("stopped")
 
-    async def _install(self, config: Config, parts: dict[str, build.Part]) -> None:
+    def _files(self, parts: dict[str, build.Part]) -> dict[str, SlotFiles]:
+        """The slot files of the backends that are new."""
+        return {name: self._state.slots(name) for name in parts if name not in self._drivers}
+
+    async def _install(self, config: Config, parts: dict[str, build.Part], files: dict[str, SlotFiles]) -> None:
         gone = [self._drivers.pop(name) for name in list(self._drivers) if name not in parts]
         for name, part in parts.items():
             if driver := self._drivers.get(name):
                 driver.reconfigure(part.kit, part.rules, part.bounds)
             else:
-                await self._add(name, part)
+                await self._add(name, part, files[name])
         self._parts = parts
         self._dispatcher.calls_max = config.pooler.calls_max
         self._dispatcher.routes = build.routes(config, self._drivers)
         self._board.publish(config)
         await asyncio.gather(*(self._remove(driver, config.pooler.drain_grace_seconds) for driver in gone))
 
-    async def _add(self, name: str, part: build.Part) -> None:
-        driver = self._drivers[name] = Driver(name, part.kit, part.rules, part.bounds, self._id)
+    async def _add(self, name: str, part: build.Part, files: SlotFiles) -> None:
+        driver = self._drivers[name] = Driver(name, part.kit, part.rules, part.bounds, self._state.name, files)
         driver.on_serving = partial(self._announce, name)
         await self._health.backend(name, False)
+        adoption.adopt(driver, files.left())
         driver.run()
+
+    async def _bury(self, backends: Iterable[str]) -> None:
+        """Ends the worker processes that were left of backends which are not configured any more."""
+        for name in backends:
+            await adoption.bury(self._state.slots(name).left())
 
     async def _remove(self, driver: Driver, grace_seconds: float) -> None:
         await driver.drain(grace_seconds)

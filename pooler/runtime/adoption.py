@@ -34,6 +34,13 @@ def adopt(driver: Driver, left: Sequence[Leftover]) -> None:
         Adoption(driver, left).begin()
 
 
+async def bury(left: Sequence[Leftover]) -> None:
+    """Ends worker processes that no backend claims any more. Slots of servers stay written down, for one that may."""
+    async for each in survivors.ended([each for each in left if each.orphans == "processes"]):
+        log.info("what was left is gone", tag=str(each.tag), confirmed=True)
+        each.remove()
+
+
 class Adoption:
     """The slots of one backend that a killed pooler has left."""
 

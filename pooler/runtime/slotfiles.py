@@ -8,6 +8,7 @@ nothing is synced to the disk, since a machine that stops takes its processes wi
 Nothing here signals a process, asks a backend or decides what becomes of a slot.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -140,12 +141,14 @@ class SlotFiles:
     """The slot files of one backend."""
 
     def __init__(self, folder: Path, pooler: str, backend: str) -> None:
-        """Makes the folder. Raises OSError."""
+        """Makes the folder, or makes sure of it. Raises OSError."""
         self._folder = folder / backend
         self._pooler = pooler
         self._backend = backend
         self._held: dict[int, SlotFile] = {}
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(self._folder, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self._folder))
 
     def take(self, number: int, kind: str, orphans: Orphans) -> SlotFile:
         """The file of a slot in which a start is to begin. Raises SlotFileError."""

@@ -1,7 +1,8 @@
 """One child process with a line-wise conversation: started, listened to, and ended until nothing of it is left.
 
-The child leads a session and a process group of its own, sees only the environment that it is given, and takes its
-group with it when it dies. Nothing here knows what the lines mean, and nothing here blocks the loop.
+The child leads a session and a process group of its own, sees only the environment that it is given, inherits the lock
+of its slot file, and takes its group with it when it dies. Nothing here knows what the lines mean, and nothing here
+blocks the loop.
 """
 
 import asyncio
@@ -18,10 +19,12 @@ from typing import IO, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from pooler.backends.base import Mark, Tag
 from pooler.runtime.chatter import Chatter
 from pooler.runtime.endings import to_the_end
 from pooler.runtime.groups import group_lives, signal_group
 from pooler.runtime.lines import Excerpts, Lines, LineTooLongError
+from pooler.runtime.processes import TAG_VARIABLE
 
 LINE_BYTES_MAX = 16 * 1024 * 1024
 STDERR_CHARS_MAX = 2_000
@@ -60,11 +63,18 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     directory: str | None = None
     mask: Callable[[str], str] = str
+    tag: Tag | None = None
+    """Whose it is. It stands in the child's environment, and the child inherits its mark."""
 
     def environ(self) -> dict[str, str]:
         """The whole environment of the child."""
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        return {**inherited, **self.environment}
+        return {**inherited, **self.environment, **({TAG_VARIABLE: str(self.tag)} if self.tag else {})}
+
+    @property
+    def mark(self) -> Mark | None:
+        """What stands on the disk for it."""
+        return self.tag.mark if self.tag else None
 
 
 class Worker:
@@ -89,6 +99,8 @@ class Worker:
         self._speaking = {"output", "errors"}
         """Those of its pipes that have not come to their end."""
         self._process = _spawn(program)
+        if program.mark is not None:
+            program.mark.led_by(self.pid)
         try:
             threading.Thread(target=self._watch, name=f"worker-{self.pid}", daemon=True).start()
         except RuntimeError as error:
@@ -266,6 +278,7 @@ def _spawn(program: Program) -> "subprocess.Popen[bytes]":
             stderr=subprocess.PIPE,
             env=program.environ(),
             cwd=program.directory,
+            pass_fds=(program.mark.descriptor,) if program.mark is not None else (),
             start_new_session=True,
         )
     except OSError as error:

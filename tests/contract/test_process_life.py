@@ -224,8 +224,9 @@ async def test_a_worker_sees_a_clean_environment(tmp_path: Path, monkeypatch: py
     connection = await scripted.open()
     seen = orjson.loads(await scripted.ask(connection))
     seen.pop("LC_CTYPE", None)  # CPython's own, when LANG names no locale that exists
-    assert seen.keys() <= {"PATH", "HOME", "LANG", "TZ", "LOANS"}
+    assert seen.keys() <= {"PATH", "HOME", "LANG", "TZ", "LOANS", "PENSTOCK_TAG"}
     assert (seen["LOANS"], seen["TZ"]) == ("yes", "Europe/Berlin")
+    assert seen["PENSTOCK_TAG"] == str(connection.tag)
     await scripted.adapter.close(connection, force=True)
 
 

@@ -74,7 +74,7 @@ class WorkerConnection(Connection):
         """Starts the worker and waits until it has logged in. Raises BackendError or SpawnError, and leaves nothing."""
         settings = self.settings
         environment = {name: value.get_secret_value() for name, value in settings.environment.items()}
-        program = Program(settings.command, environment, settings.directory, settings.mask)
+        program = Program(settings.command, environment, settings.directory, settings.mask, self.tag)
         self._worker = await Worker.start(program, self, self.log)
         try:
             self.declared = self._declaration(await self.request("open", {}))
