@@ -185,6 +185,7 @@ class Rig:
         patience: float = 3600.0,
         deadline: float | None = None,
         priority: Priority = Priority.INTERACTIVE,
+        tenant: str = "default",
     ) -> Call:
         """Sends a call on its way. Times in seconds from now; `patience` bounds the wait for a place."""
         now, number = self.now, len(self.calls)
@@ -192,11 +193,12 @@ class Rig:
         turn = Turn(
             asked_at=now,
             give_up_at=min(now + patience, until),
+            tenant=tenant,
             priority=priority,
             operation=operation,
             read=operation != "write",
             arguments={"seconds": seconds, "value": number},
-            caller=Caller("default", "somebody", str(number)),
+            caller=Caller(tenant, "somebody", str(number)),
             deadline=until,
             timeout_seconds=timeout,
         )
