@@ -4,12 +4,26 @@ A read runs in a read-only transaction, a write as a statement of its own, each 
 the connection prepares once. A cancel goes to the server over a socket that takes none of its connections.
 """
 
+from collections.abc import Mapping
+
 import psycopg
+import structlog
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from pooler.backends import base, statements, traces
-from pooler.backends.base import Answer, BackendError, Failure, FailureKind, Operation, Tag, Traits, Verdict, Work
+from pooler.backends.base import (
+    Answer,
+    BackendError,
+    Failure,
+    FailureKind,
+    Notes,
+    Operation,
+    Tag,
+    Traits,
+    Verdict,
+    Work,
+)
 from pooler.backends.postgres import connection as connections
 from pooler.backends.postgres import exchange
 from pooler.backends.postgres.classify import classify
@@ -20,6 +34,16 @@ from pooler.runtime.sockets import has_news
 
 STOP_SECONDS = 5.0
 """How long a cancel may take to reach the server."""
+
+ORPHAN_SECONDS = 3.0
+"""A server that looks every second whether its client is there has rolled back and gone by then."""
+
+_CENSUS = b"""
+SELECT application_name, CASE WHEN usename = session_user THEN pg_terminate_backend(pid) END
+FROM pg_stat_activity WHERE application_name = ANY (string_to_array($1, chr(10)))
+"""
+
+log = structlog.get_logger(__name__)
 
 
 def build(settings: Settings) -> "Adapter":
@@ -35,10 +59,20 @@ def build(settings: Settings) -> "Adapter":
 class Adapter(base.Adapter[Connection, Plan]):
     """Connections to one database as one role."""
 
-    traits = Traits(io="async", affinity="none", cancel="native", reset="full", tx="local", fate="shared")
+    traits = Traits(
+        io="async",
+        affinity="none",
+        cancel="native",
+        reset="full",
+        tx="local",
+        fate="shared",
+        orphans="listed",
+        orphan_seconds=ORPHAN_SECONDS,
+    )
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._watched = True
 
     def prepare(self, operation: Operation) -> Plan:
         statement = statements.parse(operation.statement or "", statements.POSTGRES)
@@ -54,7 +88,20 @@ class Adapter(base.Adapter[Connection, Plan]):
         )
 
     async def open(self, tag: Tag) -> Connection:
-        return await connections.connect(self._url, tag)
+        watched = self._watched
+        try:
+            return await connections.connect(self._url, tag, watched)
+        except psycopg.OperationalError as error:
+            if not watched or connections.WATCHING not in str(error):
+                raise
+        # Its name is in the refusal, in whatever language: an older server, or a proxy.
+        self._watched = False
+        log.warning(
+            "the server does not look after its clients during a statement (PostgreSQL 14 and later do): what a killed "
+            "pooler leaves at work goes on until it is asked after",
+            backend=tag.backend,
+        )
+        return await connections.connect(self._url, tag, watched=False)
 
     async def validate(self, connection: Connection) -> None:
         await connection.run(exchange.command(connection, b"SELECT 1"))
@@ -91,6 +138,14 @@ class Adapter(base.Adapter[Connection, Plan]):
 
     async def close(self, connection: Connection, force: bool) -> bool:
         return await connections.close(connection, force)
+
+    async def census(self, connection: Connection | None, left: Mapping[Tag, Notes]) -> dict[Tag, bool]:
+        """By application name. Those of our own role are told to end; the server may not have noticed by itself."""
+        assert connection is not None, "no side-channel connections here"
+        names = {tag: connections.name(tag) for tag in left}
+        query = exchange.column(connection, _CENSUS, "\n".join(names.values()).encode())
+        listed = set(await connection.run(query))
+        return {tag: name in listed for tag, name in names.items()}
 
     def classify(self, error: BaseException) -> Failure:
         return classify(error)

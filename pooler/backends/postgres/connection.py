@@ -28,6 +28,11 @@ T = TypeVar("T")
 OPTIONS = "-c DateStyle=ISO -c IntervalStyle=iso_8601"
 """Sent at the start, so that `DISCARD ALL` comes back to them."""
 
+WATCHING = "client_connection_check_interval"
+"""From PostgreSQL 14 on: how often a server looks during a statement whether its client is still there, in ms. Without
+it, the statement of a pooler that was killed goes on to its end."""
+WATCH = f"-c {WATCHING}=1000"
+
 NAME_BYTES_MAX = 63
 """The server cuts an application_name here (NAMEDATALEN)."""
 
@@ -90,8 +95,13 @@ class Connection(base.Connection):
         return await wait_async(generator, self.pgconn.socket, interval=_WAKE_SECONDS)
 
 
-async def connect(url: str, tag: Tag) -> Connection:
-    """Opens a connection. When it raises, the server has let go of everything, or had `GIVE_UP_SECONDS` to do so."""
+async def connect(url: str, tag: Tag, watched: bool) -> Connection:
+    """Opens a connection. `watched`: the server is to look during a statement whether we are still there.
+
+    When it raises, the server has let go of everything, or had `GIVE_UP_SECONDS` to do so.
+    """
+    told = str(conninfo_to_dict(url).get("options") or "")
+    options = f"{WATCH} {told} {OPTIONS}" if watched else f"{told} {OPTIONS}"  # the last one of a name holds
     sockets = Sockets()
     _sockets.set(sockets)
     try:
@@ -102,7 +112,7 @@ async def connect(url: str, tag: Tag) -> Connection:
             context=LOADERS,
             application_name=name(tag),
             client_encoding="utf8",
-            options=f"{conninfo_to_dict(url).get('options') or ''} {OPTIONS}".strip(),
+            options=options.strip(),
         )
     except BaseException:
         await to_the_end(sockets.all_ended(GIVE_UP_SECONDS))

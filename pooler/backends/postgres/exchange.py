@@ -168,17 +168,25 @@ def _is_stale(error: psycopg.Error) -> bool:
 
 def command(connection: Connection, text: bytes) -> PQGen[None]:
     """One command without values or rows, as a batch of its own. Raises the server's error."""
-    connection.pgconn.send_query_params(text, None)
+    yield from column(connection, text, None)
+
+
+def column(connection: Connection, query: bytes, value: bytes | None) -> PQGen[list[str]]:
+    """The first column of a query that has one parameter, or none, as text. Raises the server's error."""
+    connection.pgconn.send_query_params(query, None if value is None else [value])
     connection.pgconn.pipeline_sync()
     connection.syncs += 1
     yield from generators.send(connection.pgconn)
+    found: list[str] = []
     error: psycopg.Error | None = None
     while result := (yield from generators.fetch(connection.pgconn)):
         if result.status == pq.ExecStatus.FATAL_ERROR:
             error = errors.error_from_result(result)
+        found += [(result.get_value(row, 0) or b"").decode() for row in range(result.ntuples)]
     yield from _to_sync(connection)
     if error is not None:
         raise error
+    return found
 
 
 def drain(connection: Connection) -> PQGen[None]:
