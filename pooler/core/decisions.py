@@ -79,6 +79,14 @@ class Decisions:
             return idle
         return self.ledger.shared()
 
+    def _crowded_out(self, newcomer: Waiter) -> Waiter | None:
+        """Who finds no place in the queue when this one comes: nobody, the newcomer, or one of a greedier tenant."""
+        if self.queue.full(newcomer.tenant):
+            return newcomer
+        if len(self.queue) < self.rules.queue_max or self._room:
+            return None
+        return self.queue.gives_way(newcomer.tenant) or newcomer
+
     @property
     def _room(self) -> bool:
         """Whether another call could be served without anybody's return."""

@@ -10,7 +10,7 @@ a place.
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from pooler.core.slots import Priority, Waiter
 
@@ -21,6 +21,8 @@ LEAST_SECONDS = 0.0001
 """What even the quickest call costs its tenant: so that the order between tenants is never left to chance."""
 RESTING_MAX = 1000
 """How many accounts of tenants with nothing under way are kept; what an older one still owed is forgiven."""
+STALE_MAX = 64
+"""How many entries beyond two for each tenant may stand in the order before those that mean nothing are swept out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ class Lane:
     def pop(self) -> Waiter:
         """Its next waiter, by priority and age."""
         return min(filter(None, self.waiting.values()), key=_turn).popitem(last=False)[0]
+
+    def last(self) -> Waiter:
+        """Whoever of its waiters would be served last."""
+        tails = [next(reversed(own)) for own in self.waiting.values() if own]
+        return max(tails, key=lambda waiter: waiter.asked_at + HANDICAP_SECONDS[waiter.priority])
 
 
 class Queue:
@@ -150,6 +157,19 @@ class Queue:
         heads = (next(iter(own)) for lane in self._lanes.values() for own in lane.waiting.values() if own)
         return min(heads, key=lambda waiter: waiter.asked_at, default=None)
 
+    def gives_way(self, tenant: str) -> Waiter | None:
+        """Who leaves a full queue so that a newcomer of this tenant finds a place in it. None: nobody does.
+
+        It is the last one of whoever takes up most of the queue for its weight, unless the newcomer's own tenant would
+        then take up as much (longest queue drop; McKenney's stochastic fairness queueing, 1990). Without it, a tenant
+        that fills the queue keeps all others out of their shares.
+        """
+        longest = max(self._lanes.values(), key=lambda lane: len(lane) / lane.share.weight, default=None)
+        own = self._lanes.get(tenant) or Lane(self._shares.get(tenant, Share()))
+        if longest is None or len(longest) / longest.share.weight <= (len(own) + 1) / own.share.weight:
+            return None
+        return longest.last()
+
     def clear(self) -> list[Waiter]:
         """Takes everybody out, tenant by tenant."""
         everybody = []
@@ -183,17 +203,23 @@ class Queue:
             lane.lined_up = lane.start
             self._entries += 1
             heappush(self._order, (lane.start, self._entries, lane))
+            if len(self._order) > 2 * len(self._lanes) + STALE_MAX:  # in an outage, nobody is ever popped
+                self._order = [entry for entry in self._order if entry[0] == entry[2].lined_up]
+                heapify(self._order)
 
     def _rest(self, tenant: str, lane: Lane) -> None:
         """Keeps the account of a tenant that neither waits nor holds anything while it owes something, and few are."""
         if len(lane) or lane.held:
             return
         if lane.start <= self._now:
-            del self._lanes[tenant]
+            self._forget(tenant)
         else:
             self._resting[tenant] = None
             if len(self._resting) > RESTING_MAX:
-                del self._lanes[self._resting.popitem(last=False)[0]]
+                self._forget(self._resting.popitem(last=False)[0])
+
+    def _forget(self, tenant: str) -> None:
+        self._lanes.pop(tenant).lined_up = None
 
 
 def _turn(own: OrderedDict[Waiter, None]) -> float:

@@ -32,11 +32,15 @@ class Pool(Decisions):
             return self._settle(now)
         if self.draining:
             return [Refuse(waiter, Reason.DRAINING)]
-        if self.queue.full(waiter.tenant) or (len(self.queue) >= self.rules.queue_max and not self._room):
-            return [Refuse(waiter, Reason.QUEUE_FULL, self._clearing_seconds())]
+        actions: list[Action] = []
+        if (loser := self._crowded_out(waiter)) is not None:
+            actions.append(Refuse(loser, Reason.QUEUE_FULL, self._clearing_seconds()))
+            if loser is waiter:
+                return actions
+            self.queue.remove(loser)
         waiter.expected_seconds = self.judge.expected(waiter.operation)
         self.queue.push(waiter)
-        return self._settle(now)
+        return actions + self._settle(now)
 
     def accept(self, waiter: Waiter) -> bool:
         """The offer reached its caller. False when the caller has left in between: then nothing may be done for it."""

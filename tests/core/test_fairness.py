@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from pooler.core.fairness import RESTING_MAX, Queue, Share
+from pooler.core.fairness import RESTING_MAX, STALE_MAX, Queue, Share
 from pooler.core.slots import Priority, Waiter
 
 
@@ -144,3 +144,46 @@ def test_a_long_queue_of_one_tenant_stands_in_the_order_only_once():
     for _ in range(1000):
         queue.push(waiter("a"))
     assert len(queue._order) == 1
+
+
+def test_tenants_that_come_and_leave_while_nobody_is_served_leave_nothing_in_the_order():
+    queue = Queue()
+    queue.push(waiter("steady"))
+    for number in range(10_000):
+        queue.push(one := waiter(f"tenant {number}"))
+        assert queue.remove(one)
+    assert len(queue._order) <= 2 + STALE_MAX
+    assert queue.pop().tenant == "steady"
+
+
+def test_the_last_of_whoever_takes_up_most_of_the_queue_gives_way_to_a_newcomer():
+    queue = Queue()
+    greedy = [waiter("greedy") for _ in range(5)]
+    for one in [*greedy, waiter("modest")]:
+        queue.push(one)
+    assert queue.gives_way("modest") is greedy[-1]
+    assert queue.gives_way("new") is greedy[-1]
+    assert queue.gives_way("greedy") is None
+
+
+def test_nobody_gives_way_to_a_tenant_that_would_then_take_up_as_much():
+    queue = Queue()
+    for tenant in ("a", "a", "a", "b", "b"):
+        queue.push(waiter(tenant))
+    assert queue.gives_way("b") is None
+
+
+def test_a_tenant_may_take_up_as_much_of_the_queue_as_its_weight_says():
+    queue = Queue({"heavy": Share(weight=4.0)})
+    light = [waiter("light") for _ in range(3)]
+    for one in [*light, *(waiter("heavy") for _ in range(6))]:
+        queue.push(one)
+    assert queue.gives_way("heavy") is light[-1]
+
+
+def test_of_the_one_who_gives_way_its_batch_calls_go_first():
+    queue = Queue()
+    batch = waiter("greedy", priority=Priority.BATCH)
+    for one in [waiter("greedy"), batch, waiter("greedy")]:
+        queue.push(one)
+    assert queue.gives_way("modest") is batch

@@ -96,6 +96,19 @@ def test_a_tenants_own_limits_refuse_only_its_own_calls():
     assert scene.finish(held) == [Offer(queued)]
 
 
+def test_a_full_queue_makes_room_for_a_tenant_who_takes_up_less_of_it_than_another():
+    scene = Scene(cap=1, queue_max=3)
+    scene.connect()
+    busy(scene)
+    first, second, third = [scene.ask(caller(scene, "greedy"))[0] for _ in range(3)]
+    modest, (refused,) = scene.ask(caller(scene, "modest"))
+    assert isinstance(refused, Refuse)
+    assert (refused.waiter, refused.reason) == (third, Reason.QUEUE_FULL)
+    newcomer, (refused,) = scene.ask(caller(scene, "modest"))
+    assert refused.waiter is newcomer  # with two of each, one more would only change places
+    assert [waiter in scene.pool.queue for waiter in (first, second, third, modest)] == [True, True, False, True]
+
+
 def test_a_tenants_limit_causes_no_start_that_could_serve_nobody():
     scene = Scene(cap=3, shares={"a": Share(connections_max=1)})
     scene.connect(1)
