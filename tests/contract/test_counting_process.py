@@ -5,6 +5,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -150,6 +151,16 @@ async def test_one_session_can_be_told_from_the_others_and_ended(form: RemoteFor
     ]
     form.server.kill_session(two.session)
     assert [seen.owner for seen in form.server.sessions()] == ["penstock/counting/legacy/1"]
+
+
+async def test_a_system_tells_whose_sessions_it_still_has_and_what_it_cannot_tell(form: RemoteForm) -> None:
+    connection = await form.open(1)
+    there, gone = connection.tag, replace(connection.tag, slot=2)
+    await form.open(3)
+    assert await form.adapter.census(connection, {there: {}, gone: {}}) == {there: True, gone: False}
+    with stranger(form.server):
+        await form.wait(starting=1)
+        assert await form.adapter.census(connection, {there: {}, gone: {}}) == {there: True}  # it may be whoever's
 
 
 async def test_a_watcher_is_told_what_never_came_and_what_there_is_not(form: RemoteForm) -> None:

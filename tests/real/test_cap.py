@@ -86,6 +86,7 @@ async def killed_clients(address: str, count: int, seconds: float) -> AsyncItera
             await process.wait()
 
 
+@pytest.mark.promise(1, 5, 38)
 @pytest.mark.parametrize("vanishing", [reset_clients, killed_clients])
 async def test_callers_that_vanish_in_mid_call_never_push_a_slowly_dying_backend_past_the_cap(
     tmp_path: Path, vanishing: Any
@@ -124,6 +125,7 @@ async def test_a_licence_limit_below_the_cap_fails_no_call(tmp_path: Path) -> No
         assert server.peak().count == CAP
 
 
+@pytest.mark.promise(1, 15, 16)
 async def test_a_frozen_backend_costs_each_caller_one_bounded_time_out_and_heals_when_it_thaws(tmp_path: Path) -> None:
     with CountingServer() as server, Pooler(tmp_path, config(server, cancel_timeout_seconds=0.5)) as pooler:
         async with asyncio.timeout(60), wire.stub(pooler.address) as stub:
@@ -137,6 +139,7 @@ async def test_a_frozen_backend_costs_each_caller_one_bounded_time_out_and_heals
         assert server.peak().count == CAP, server.peak()
 
 
+@pytest.mark.promise(15)
 async def test_a_killed_backend_is_told_of_at_once_and_served_again_when_it_is_back(tmp_path: Path) -> None:
     with CountingServer(start_seconds=0.05) as server, Pooler(tmp_path, config(server)) as pooler:
         async with asyncio.timeout(60), wire.stub(pooler.address) as stub:
@@ -151,6 +154,7 @@ async def test_a_killed_backend_is_told_of_at_once_and_served_again_when_it_is_b
         assert server.peak().count == CAP, server.peak()
 
 
+@pytest.mark.promise(2)
 async def test_a_cap_that_is_reloaded_up_and_down_under_load_is_never_exceeded(tmp_path: Path) -> None:
     manners = {"start_seconds": 0.05, "dying_seconds": 0.3, "spread": 0.5}
     with CountingServer(**manners) as server, Pooler(tmp_path, config(server)) as pooler:
@@ -168,3 +172,21 @@ async def test_a_cap_that_is_reloaded_up_and_down_under_load_is_never_exceeded(t
                 before = cap
         assert load.heard.keys() == {"OK"}
         await take_the_whole_cap(server, pooler)
+
+
+@pytest.mark.promise(1)
+async def test_a_pooler_that_is_killed_and_started_again_counts_what_it_has_left(tmp_path: Path) -> None:
+    left = CAP - 2  # so that there is room for a connection to ask with
+    with CountingServer(dying_seconds=1.5, ignore_cancel=True) as server:
+        with Pooler(tmp_path, config(server)) as doomed:
+            async with wire.stub(doomed.address) as stub:
+                calls = [asyncio.ensure_future(outcome(stub, "work", 1.0)) for _ in range(left)]
+                await seen(server, busy=left)
+                doomed.kill()
+                assert Counter(await asyncio.gather(*calls)) == {"UNAVAILABLE": left}
+        with Pooler(tmp_path, config(server)) as pooler:
+            async with asyncio.timeout(60), Load(pooler.address, "work", 4 * CAP, 0.02).running() as load:
+                await seen(server, busy=CAP)
+                await load.more(50)
+            assert load.heard.keys() == {"OK"}
+            assert server.peak().count == CAP, server.peak()

@@ -1,9 +1,10 @@
 """The adapter of a simulated system: a client library's side of it, whether the system is here or elsewhere."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from pooler.backends import base
-from pooler.backends.base import Answer, Operation, Tag, Traits, Verdict, Work
+from pooler.backends.base import Answer, Notes, Operation, Tag, Traits, Verdict, Work
 from pooler.backends.simulated import classify, local, remote
 from pooler.backends.simulated.connection import SimulatedConnection
 from pooler.backends.simulated.methods import Request
@@ -31,10 +32,14 @@ def build(settings: base.Settings, system: System | None = None) -> "SimulatedAd
 class SimulatedAdapter(base.Adapter[SimulatedConnection, Prepared]):
     """Sessions of one simulated system: one in this process, or the one at an address."""
 
-    traits = Traits(io="async", affinity="none", cancel="native", reset="full", tx="none", fate="shared")
+    traits = Traits(
+        io="async", affinity="none", cancel="native", reset="full", tx="none", fate="shared", orphans="none"
+    )
 
     def __init__(self, far_side: System | str) -> None:
         self._far_side = far_side
+        if isinstance(far_side, str):
+            self.traits = replace(self.traits, orphans="listed")
 
     @property
     def system(self) -> System:
@@ -77,6 +82,11 @@ class SimulatedAdapter(base.Adapter[SimulatedConnection, Prepared]):
     async def close(self, connection: SimulatedConnection, force: bool) -> bool:
         """Logs out; the system takes its time to forget the session, by force or not."""
         return await connection.close(force)
+
+    async def census(self, connection: SimulatedConnection | None, left: Mapping[Tag, Notes]) -> Mapping[Tag, bool]:
+        """Asks a system at an address which sessions it still has. It ends none: it lets go of them by itself."""
+        assert isinstance(connection, remote.RemoteConnection), "a system in this process leaves nothing behind"
+        return await connection.census(left)
 
     def classify(self, error: BaseException) -> base.Failure:
         """Says what the system's errors mean."""

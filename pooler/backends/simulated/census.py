@@ -79,6 +79,11 @@ class Census:
         """The sessions by state, now."""
         return Counts(**Counter(session.state.value for session in self.sessions))
 
+    def has(self, owner: str) -> bool | None:
+        """Whether there is a session of this owner. None: not by name, but one has not said whose it is."""
+        owners = {session.owner for session in self.sessions}
+        return True if owner in owners else None if "" in owners else False
+
     def enter(self, session: Session, now: float) -> None:
         """A new session; only here can there be more of them than ever."""
         self.sessions.append(session)

@@ -138,6 +138,8 @@ class Guest:
                 return {"clean": await system.stop(session)}
             case "reset":
                 return {"clean": await system.reset(session)}
+            case "census":
+                return {"there": [system.census.has(owner) for owner in message["owners"]]}
             case other:
                 raise wire.ProtocolError(f"nothing is called {other!r}")
 

@@ -8,6 +8,7 @@ stream, and then knocks until it is refused, which the kernel on the other side 
 import asyncio
 import contextlib
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -148,6 +149,12 @@ class RemoteConnection(SimulatedConnection):
                 self.line.abandon()
             raise
         return self.confirms_death
+
+    async def census(self, left: Iterable[Tag]) -> Mapping[Tag, bool]:
+        """Which of these owners the system still has a session of; nothing of those that it cannot tell."""
+        asked = list(left)
+        answer = await self.line.ask("census", owners=[str(tag) for tag in asked])
+        return {tag: there for tag, there in zip(asked, answer["there"], strict=True) if there is not None}
 
     def note_end(self, ended: "asyncio.Future[str]") -> None:
         """Nothing more will come: whoever looks while it idles shall see it."""

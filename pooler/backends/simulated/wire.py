@@ -1,8 +1,8 @@
 """The messages between a simulated system and its clients over TCP: one JSON object a line, answers by number.
 
-A client asks `{"id", "do", …}`, with `do` one of login, validate, request, stop, reset; the answer has the same id and
-either its facts or `error`. Stops and answers may overtake a request. `{"do": "close"}` has no answer but the end: the
-system closes its socket when the session has gone from its count, and not before.
+A client asks `{"id", "do", …}`, with `do` one of login, validate, request, stop, reset, census; the answer has the same
+id and either its facts or `error`. Stops and answers may overtake a request. `{"do": "close"}` has no answer but the
+end: the system closes its socket when the session has gone from its count, and not before.
 """
 
 from typing import Any
