@@ -102,7 +102,7 @@ class Starts:
         if self.ceiling is not None and let_in > self.ceiling:
             self.ceiling, self._limiting, self._ramp = None, Pause(), 1
         if self._ramp:
-            self._ramp = self._ramp * 2 if self._ramp * 2 < self.parallel_max else 0
+            self._ramp = self._ramp + 1 if self._ramp + 1 < self.parallel_max else 0  # one more each: a wave doubles
 
     def failed(self, started_at: float, now: float, words: str) -> None:
         """A start failed; the backend said this."""

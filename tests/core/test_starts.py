@@ -65,8 +65,9 @@ def test_on_recovery_one_two_and_four_start_at_once():
     policy = starts(parallel=6)
     fail_probe(policy, NOW)
     widths = [policy.window(policy.retry_at)]
-    for alive in range(1, 4):
-        policy.succeeded(0.1, alive)
+    for _ in range(3):
+        for alive in range(widths[-1]):
+            policy.succeeded(0.1, alive)
         widths.append(policy.window(NOW + 60))
     assert widths == [1, 2, 4, 6]
 
