@@ -6,7 +6,7 @@ that nobody can tell of is let go after `reap_seconds`, unconfirmed. The driver'
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -20,12 +20,12 @@ from pooler.runtime.turns import Outcome, Turn
 log = structlog.get_logger(__name__)
 
 ASK_SECONDS = 10.0
-"""How long a question may wait for a connection, and how long for its answer."""
+"""How long a question may at most wait for a connection, and how long for its answer."""
+CENSUS = "penstock census"
+"""What its questions are called among the calls; no operation can have this name."""
 PAUSE_SECONDS_FIRST = 0.05
 PAUSE_SECONDS_MAX = 5.0
 """Between two questions. What was told to end is mostly gone by the second one."""
-
-Listing = Mapping[Tag, bool]
 
 
 def adopt(driver: Driver, left: Sequence[Leftover]) -> None:
@@ -46,89 +46,101 @@ class Adoption:
 
     def __init__(self, driver: Driver, left: Sequence[Leftover]) -> None:
         self._driver = driver
-        now = driver.now
-        self._slots = {each: driver.pool.adopt(each.tag.slot, now) for each in left}
+        self._slots = {each: driver.pool.adopt(each.tag.slot, driver.now) for each in left}
 
     def begin(self) -> None:
         """Leaves the rest to tasks of the driver."""
         log.warning("left by a pooler that was killed", backend=self._driver.name, slots=len(self._slots))
         here = [each for each in self._slots if each.orphans in ("none", "processes", None)]
-        elsewhere = [each for each in self._slots if each not in here]
-        self._driver.spawn(self._wait_here(here))
-        self._driver.spawn(self._wait_elsewhere(elsewhere))
+        self._driver.spawn(self._await_processes(here))
+        self._await_sessions([each for each in self._slots if each not in here])
 
-    async def _wait_here(self, left: Sequence[Leftover]) -> None:
-        """What can only live on this machine. A broken record may have stood for a session too."""
+    async def _await_processes(self, left: Sequence[Leftover]) -> None:
+        """What can only live on this machine. A broken record may have stood for a session as well."""
         doubtful = []
         async for each in survivors.ended(left):
-            if each.orphans is None and self._driver.kit.adapter.traits.orphans not in ("none", "processes"):
+            if each.orphans is None and self._driver.kit.adapter.traits.orphans in ("listed", "unlisted"):
                 doubtful.append(each)
             else:
                 self._release(each, certain=True)
-        await self._wait_elsewhere(doubtful)
+        self._await_sessions(doubtful)
 
-    async def _wait_elsewhere(self, left: Sequence[Leftover]) -> None:
-        """What a server may still have: asked for, again and again, until it has none, or nobody knows."""
-        driver, reap = self._driver, self._driver.bounds.reap
-        until = dict.fromkeys(left, driver.now + reap)
-        await self._make_room(until)
-        pause = PAUSE_SECONDS_FIRST
+    def _await_sessions(self, left: Sequence[Leftover]) -> None:
+        """What a server may still have. One of another kind than today's is none that today's adapter can ask for."""
+        kit = self._driver.kit
+        listed = [each for each in left if kit.adapter.traits.orphans == "listed" and each.kind in (kit.kind, None)]
+        self._driver.spawn(self._ask_for(listed))
+        self._driver.spawn(self._wait_out([each for each in left if each not in listed]))
+
+    async def _wait_out(self, left: Sequence[Leftover]) -> None:
+        await asyncio.sleep(self._driver.bounds.reap if left else 0)
+        for each in left:
+            self._release(each, certain=False)
+
+    async def _ask_for(self, left: Sequence[Leftover]) -> None:
+        """Asks again and again, until the backend has none of them, or nobody knows for `reap` seconds."""
+        driver, pause = self._driver, PAUSE_SECONDS_FIRST
+        waiting = await self._make_room(left)
+        until = dict.fromkeys(waiting, driver.now + driver.bounds.reap)
         while until:
-            listing = await self._listing(left)
+            # What had to be let go unconfirmed is asked for too: the backend may end what it finds.
+            listing = await self._listing(left, min(until.values()) - driver.now)
             for each in list(until):
                 lives = listing.get(each.tag)
                 if lives:
-                    until[each] = driver.now + reap
+                    until[each] = driver.now + driver.bounds.reap
                 elif lives is False or driver.now >= until[each]:
                     del until[each]
                     self._release(each, certain=lives is False)
-            if until:
-                await asyncio.sleep(max(0.0, min(pause, min(until.values()) - driver.now)))
+            await asyncio.sleep(max(0.0, min(pause, min(until.values()) - driver.now)) if until else 0)
             pause = min(pause * 2, PAUSE_SECONDS_MAX)
 
-    async def _make_room(self, until: dict[Leftover, float]) -> None:
-        """Where what is left fills the cap, there is no connection to ask with. A server that watches its sockets has
-        dropped it all by itself within `orphan_seconds`: so after that time the oldest go, for one place.
-        """
-        pool, traits = self._driver.pool, self._driver.kit.adapter.traits
-        if traits.reserve or traits.orphan_seconds is None or pool.held < pool.rules.places:
-            return
-        await asyncio.sleep(traits.orphan_seconds)
-        for each in list(until):
-            if pool.held < pool.rules.places:
-                return
-            del until[each]
-            self._release(each, certain=False)
+    async def _make_room(self, left: Sequence[Leftover]) -> list[Leftover]:
+        """Those that are left once there is a connection to ask with.
 
-    async def _listing(self, left: Collection[Leftover]) -> Listing:
-        """What the backend says of them; nothing where it cannot be asked, or does not answer."""
-        driver, kit = self._driver, self._driver.kit
-        asked = {each.tag: each.notes for each in left if each.kind in (kit.kind, None)}
-        if kit.adapter.traits.orphans != "listed" or not asked:
-            return {}
+        Where they fill the cap there is none. A server that watches its sockets has dropped them all by itself within
+        `orphan_seconds`; of another one nobody knows. After that time the oldest go, unconfirmed, for one place.
+        """
+        pool, traits, reap = self._driver.pool, self._driver.kit.adapter.traits, self._driver.bounds.reap
+        waiting = list(left)
+        if waiting and not traits.reserve and pool.held >= pool.rules.places:
+            await asyncio.sleep(reap if traits.orphan_seconds is None else min(traits.orphan_seconds, reap))
+            while waiting and pool.held >= pool.rules.places:
+                self._release(waiting.pop(0), certain=False)
+        return waiting
+
+    async def _listing(self, left: Sequence[Leftover], seconds: float) -> Mapping[Tag, bool]:
+        """What the backend says of them; nothing where it does not answer in this time."""
+        driver, asked = self._driver, {each.tag: each.notes for each in left}
+        seconds = max(0.0, min(seconds, ASK_SECONDS))
         try:
-            if kit.adapter.traits.reserve:
-                async with asyncio.timeout(ASK_SECONDS), driver.side_channels:
-                    return await kit.adapter.census(None, asked)
-            return await self._over_a_connection(asked)
+            if not driver.kit.adapter.traits.reserve:
+                return await self._over_a_connection(asked, seconds)
+            async with asyncio.timeout(seconds), driver.side_channels:
+                return await driver.kit.adapter.census(None, asked)
         except Exception as error:  # noqa: BLE001 - an adapter may raise anything: whatever it is, nobody knows more
             log.info("the backend does not tell what was left", backend=driver.name, error=type(error).__name__)
             return {}
 
-    async def _over_a_connection(self, asked: Mapping[Tag, Notes]) -> Listing:
+    async def _over_a_connection(self, asked: Mapping[Tag, Notes], seconds: float) -> Mapping[Tag, bool]:
         """Asks over a connection of the pool, first in line. Raises the Fault when there is none in time."""
-        driver, answer = self._driver, asyncio.get_running_loop().create_future()
+        driver = self._driver
+        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         listing: dict[Tag, bool] = {}
 
         async def ask(connection: Connection) -> Answer:
             listing.update(await driver.kit.adapter.census(connection, asked))
             return Answer(b"{}")
 
+        def hear(outcome: Outcome) -> None:
+            if not answered.done():
+                answered.set_result(outcome)
+
         now = driver.now
-        turn = Turn(now, now + ASK_SECONDS, now + 2 * ASK_SECONDS, timeout_seconds=ASK_SECONDS)
-        turn.errand, turn.deliver = ask, answer.set_result
+        turn = Turn(now, now + seconds, now + seconds + ASK_SECONDS, operation=CENSUS, timeout_seconds=ASK_SECONDS)
+        turn.errand, turn.deliver = ask, hear
         driver.send(turn)
-        outcome: Outcome = await answer
+        outcome = await answered
         if isinstance(outcome.result, Fault):
             raise outcome.result
         return listing

@@ -1,9 +1,13 @@
 """A legacy client for tests: it speaks the worker protocol, and registers itself so that others can count it.
 
     worker.py FOLDER [--declare ping,reset,cancel] [--streams N] [--licences N] [--meta]
+                     [--stubborn] [--child fork|session|spawn]
 
 FOLDER holds a locked file per process, and another one while a process works slowly: a lock dies with its holder and
 with nothing else. It is standard library only, and knows nothing of the package under test.
+
+A stubborn one ends neither with its input nor by SIGTERM. A child lives for ever and holds its parent's licence: forked
+with all descriptors, the same in a session of its own, or spawned as most programs are, with few descriptors.
 """
 
 import argparse
@@ -11,6 +15,8 @@ import fcntl
 import json
 import os
 import select
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -73,6 +79,8 @@ class Worker:
     def do_open(self, message: dict[str, Any]) -> Any:
         folder, licences = Path(self.options.folder), self.options.licences
         self.registration = lock(folder / f"open-{os.getpid()}")
+        if self.options.child:
+            have_child(self.options.child, self.registration.fileno())
         if licences and held(folder, "open-*") > licences:
             raise Refusal(f"all {licences} licences are in use", kind="LIMIT")
         declare = [method for method in self.options.declare.split(",") if method]
@@ -137,6 +145,20 @@ class Worker:
         return self.trace
 
 
+def have_child(manner: str, registration: int) -> None:
+    """Starts a process that outlives its parent and keeps its registration."""
+    if manner == "spawn":
+        program = "import signal\nwhile True: signal.pause()"
+        subprocess.Popen([sys.executable, "-c", program], pass_fds=[registration], stdout=subprocess.DEVNULL)
+    elif os.fork() == 0:
+        for pipe in (0, 1, 2):
+            os.close(pipe)
+        if manner == "session":
+            os.setsid()
+        while True:
+            signal.pause()
+
+
 def lock(path: Path) -> Any:
     """A file that is locked as long as this process lives and keeps it open."""
     file = path.open("w")
@@ -163,7 +185,14 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=1)
     parser.add_argument("--licences", type=int, default=0)
     parser.add_argument("--meta", action="store_true")
-    Worker(parser.parse_args()).run()
+    parser.add_argument("--stubborn", action="store_true")
+    parser.add_argument("--child", choices=["fork", "session", "spawn"])
+    options = parser.parse_args()
+    if options.stubborn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Worker(options).run()
+    while options.stubborn:
+        signal.pause()
 
 
 if __name__ == "__main__":
