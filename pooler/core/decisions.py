@@ -74,10 +74,12 @@ class Decisions:
 
         A stale one is checked first, but no more of them at once than there are waiters.
         """
-        idle, checking = self.ledger.idle(), self.ledger.count(ConnectionState.VALIDATING)
-        if idle and (checking < len(self.queue) or not self._stale(idle, now)):
-            return idle
-        return self.ledger.shared()
+        idle = self.ledger.idle()
+        if idle is None:
+            return self.ledger.shared()
+        if self._stale(idle, now) and self.ledger.count(ConnectionState.VALIDATING) >= len(self.queue):
+            return self.ledger.shared()
+        return idle
 
     def _crowded_out(self, newcomer: Waiter) -> Waiter | None:
         """Who finds no place in the queue when this one comes: nobody, the newcomer, or one of a greedier tenant."""
@@ -113,8 +115,10 @@ class Decisions:
     def _starts_wanted(self, now: float) -> int:
         """Starts whose demand has gone are simply not wanted any more: nothing is queued that would need dropping."""
         room = self.starts.limit(self.rules.places, now) - self.ledger.held
+        if room <= 0:  # as long as all are open, which is most of the time
+            return 0
         window = self.starts.window(now) - self.ledger.starting
-        if room <= 0 or window <= 0:
+        if window <= 0:
             return 0
         backlog = 0 if self.paused else self._worth_having(now) - self.ledger.coming
         upkeep = 0 if self.draining else max(self.rules.warm, self._proof_needed) - self.ledger.staying
@@ -167,7 +171,7 @@ class Decisions:
             self.ledger.move(slot, ConnectionEvent.SOILED)
             actions.append(Reset(slot))
         else:
-            return self._rest(slot, ConnectionEvent.EMPTIED, now)
+            self.ledger.move(slot, ConnectionEvent.EMPTIED, now)
         return actions + self._settle(now)
 
     def _keep_promise(self, slot: Slot) -> None:

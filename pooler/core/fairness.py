@@ -47,20 +47,35 @@ class Lane:
     held: int = 0
     """Grants that it holds."""
     lined_up: float | None = None
-    """The tag under which it stands in the order; None when it does not."""
-
-    def __len__(self) -> int:
-        return sum(map(len, self.waiting.values()))
+    """The least tag under which it stands in the order; None when it does not."""
+    length: int = 0
+    """How many wait."""
 
     @property
     def servable(self) -> int:
         """How many of its waiters could be served if there were connections enough."""
         most = self.share.connections_max
-        return len(self) if most is None else max(0, min(len(self), most - self.held))
+        return self.length if most is None else max(0, min(self.length, most - self.held))
+
+    def push(self, waiter: Waiter, front: bool) -> None:
+        """Puts a waiter behind those of its priority, or before them."""
+        own = self.waiting[waiter.priority]
+        own[waiter] = None
+        if front:
+            own.move_to_end(waiter, last=False)
+        self.length += 1
 
     def pop(self) -> Waiter:
         """Its next waiter, by priority and age."""
-        return min(filter(None, self.waiting.values()), key=_turn).popitem(last=False)[0]
+        self.length -= 1
+        waiting = [own for own in self.waiting.values() if own]
+        own = waiting[0] if len(waiting) == 1 else min(waiting, key=_turn)
+        return own.popitem(last=False)[0]
+
+    def remove(self, waiter: Waiter) -> None:
+        """Takes a waiter out, wherever it stands."""
+        del self.waiting[waiter.priority][waiter]
+        self.length -= 1
 
     def last(self) -> Waiter:
         """Whoever of its waiters would be served last."""
@@ -75,7 +90,8 @@ class Queue:
         self._shares: Mapping[str, Share] = shares or {}
         self._lanes: dict[str, Lane] = {}
         self._order: list[tuple[float, int, Lane]] = []
-        """A heap of start tags. An entry under which its lane no longer stands is passed over."""
+        """A heap of start tags. An entry under which its lane no longer stands is passed over; one whose lane has had
+        to pay in the meantime is put where that belongs when it comes to the front."""
         self._resting: OrderedDict[str, None] = OrderedDict()
         self._entries = 0
         self._now = 0.0
@@ -100,17 +116,14 @@ class Queue:
     def full(self, tenant: str) -> bool:
         """Whether a tenant has as many waiters as its share allows."""
         most = self._shares[tenant].queue_max if tenant in self._shares else None
-        return most is not None and tenant in self._lanes and len(self._lanes[tenant]) >= most
+        return most is not None and tenant in self._lanes and self._lanes[tenant].length >= most
 
     def push(self, waiter: Waiter, front: bool = False) -> None:
         """Puts a waiter behind those of its tenant and priority; or before them, when it lost its turn blamelessly."""
         lane = self._lane(waiter.tenant)
-        if not len(lane):
-            lane.start = max(lane.start, self._now)
-        own = lane.waiting[waiter.priority]
-        own[waiter] = None
-        if front:
-            own.move_to_end(waiter, last=False)
+        if not lane.length and lane.start < self._now:
+            lane.start = self._now
+        lane.push(waiter, front)
         self._length += 1
         self._line_up(lane)
 
@@ -119,7 +132,7 @@ class Queue:
         if waiter not in self:
             return False
         lane = self._lanes[waiter.tenant]
-        del lane.waiting[waiter.priority][waiter]
+        lane.remove(waiter)
         self._length -= 1
         self._rest(waiter.tenant, lane)
         return True
@@ -131,7 +144,9 @@ class Queue:
             if start != lane.lined_up:
                 continue
             lane.lined_up = None
-            if lane.servable:
+            if start < lane.start:
+                self._line_up(lane)
+            elif lane.servable:
                 self._now = max(self._now, start)
                 waiter = lane.pop()
                 self._length -= 1
@@ -164,9 +179,9 @@ class Queue:
         then take up as much (longest queue drop; McKenney's stochastic fairness queueing, 1990). Without it, a tenant
         that fills the queue keeps all others out of their shares.
         """
-        longest = max(self._lanes.values(), key=lambda lane: len(lane) / lane.share.weight, default=None)
+        longest = max(self._lanes.values(), key=lambda lane: lane.length / lane.share.weight, default=None)
         own = self._lanes.get(tenant) or Lane(self._shares.get(tenant, Share()))
-        if longest is None or len(longest) / longest.share.weight <= (len(own) + 1) / own.share.weight:
+        if longest is None or longest.length / longest.share.weight <= (own.length + 1) / own.share.weight:
             return None
         return longest.last()
 
@@ -174,7 +189,7 @@ class Queue:
         """Takes everybody out, tenant by tenant."""
         everybody = []
         for tenant, lane in list(self._lanes.items()):
-            while len(lane):
+            while lane.length:
                 everybody.append(lane.pop())
             self._rest(tenant, lane)
         self._length = 0
@@ -199,7 +214,7 @@ class Queue:
         self._line_up(lane)
 
     def _line_up(self, lane: Lane) -> None:
-        if lane.servable and lane.lined_up != lane.start:
+        if lane.servable and (lane.lined_up is None or lane.start < lane.lined_up):
             lane.lined_up = lane.start
             self._entries += 1
             heappush(self._order, (lane.start, self._entries, lane))
@@ -209,7 +224,7 @@ class Queue:
 
     def _rest(self, tenant: str, lane: Lane) -> None:
         """Keeps the account of a tenant that neither waits nor holds anything while it owes something, and few are."""
-        if len(lane) or lane.held:
+        if lane.length or lane.held:
             return
         if lane.start <= self._now:
             self._forget(tenant)

@@ -3,7 +3,6 @@
 It counts, and keeps the idle ones in order; what becomes of a slot is decided in `pool`.
 """
 
-from collections import Counter
 from itertools import takewhile
 
 from pooler.core.slots import Slot, Waiter
@@ -26,7 +25,7 @@ class Ledger:
         self._numbers = 0
         self._shares = False
         self._idle: dict[Slot, None] = {}
-        self._states: Counter[ConnectionState] = Counter()
+        self._states = dict.fromkeys(ConnectionState, 0)
 
     def take(self, generation: int, now: float) -> Slot:
         """Takes a slot for a start."""
@@ -54,14 +53,15 @@ class Ledger:
         """Moves a slot to the state that the table gives. `now` is needed for what may make it idle."""
         before = slot.state
         slot.happen(event)
+        after = slot.state
         self._states[before] -= 1
         if before is ConnectionState.IDLE:
             del self._idle[slot]
-        if slot.state is ConnectionState.GONE:
+        if after is ConnectionState.GONE:
             del self.slots[slot.number]
             return
-        self._states[slot.state] += 1
-        if slot.state is ConnectionState.IDLE:
+        self._states[after] += 1
+        if after is ConnectionState.IDLE:
             slot.idle_since = now
             self._idle[slot] = None
 
@@ -78,7 +78,10 @@ class Ledger:
 
     def count(self, *states: ConnectionState) -> int:
         """How many slots are in any of these states."""
-        return sum([self._states[state] for state in states])
+        found, total = self._states, 0
+        for state in states:
+            total += found[state]
+        return total
 
     def granted_before(self, moment: float) -> int:
         """How many grants have been under way since before a moment. Takes time only for those that it counts."""
@@ -107,7 +110,8 @@ class Ledger:
     @property
     def staying(self) -> int:
         """Slots that nothing has put on their way out."""
-        return self.held - self.count(*LEAVING)
+        states = self._states  # asked with every call, so without `count`
+        return len(self.slots) - states[ConnectionState.DRAINING] - states[ConnectionState.CLOSING]
 
     @property
     def starting(self) -> int:

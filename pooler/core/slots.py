@@ -5,19 +5,19 @@ a call that asks for a place; once it was offered one, its grant's state stands 
 """
 
 from dataclasses import dataclass, field
-from enum import Enum
 
 from pooler.core.states import (
     ConnectionEvent,
     ConnectionState,
     GrantEvent,
     GrantState,
+    Label,
     next_connection_state,
     next_grant_state,
 )
 
 
-class Priority(Enum):
+class Priority(Label):
     """Which calls go first when several wait."""
 
     INTERACTIVE = "interactive"

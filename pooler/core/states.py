@@ -23,7 +23,13 @@ A slot's life begins with a start. That of a connection which a killed pooler ha
 from enum import Enum
 
 
-class ConnectionState(Enum):
+class Label(Enum):
+    """A name that is looked up with every call: hashed by identity, in C, where Enum hashes its text in Python."""
+
+    __hash__ = object.__hash__
+
+
+class ConnectionState(Label):
     """Where a connection is in its life."""
 
     STARTING = "starting"
@@ -36,7 +42,7 @@ class ConnectionState(Enum):
     GONE = "gone"
 
 
-class ConnectionEvent(Enum):
+class ConnectionEvent(Label):
     """What can happen to a connection."""
 
     OPENED = "opened"
@@ -53,7 +59,7 @@ class ConnectionEvent(Enum):
     CONFIRMED = "confirmed"
 
 
-class GrantState(Enum):
+class GrantState(Label):
     """Where a call's turn on a connection is. Before the offer it is a waiter and has none."""
 
     OFFERED = "offered"
@@ -62,7 +68,7 @@ class GrantState(Enum):
     DONE = "done"
 
 
-class GrantEvent(Enum):
+class GrantEvent(Label):
     """What can happen to a grant."""
 
     ACCEPTED = "accepted"
