@@ -71,7 +71,9 @@ class Pool(Decisions):
     def finish(self, waiter: Waiter, fate: Fate, now: float) -> list[Action]:
         """A grant's work has ended, and this is what it left."""
         seconds = now - waiter.granted_at
-        if waiter.grant is GrantState.RUNNING:  # what was cut short says nothing of what it would have taken
+        if waiter.grant is not GrantState.RUNNING:
+            self.judge.outlast(waiter.operation, min(now, waiter.deadline) - waiter.granted_at)
+        else:
             self.judge.learn(waiter.operation, seconds)
             self.starts.work.learn(seconds)
             if self.adaptive:

@@ -2,7 +2,8 @@
 
 Judged only at the grant, and only while others wait: a call whose caller will have left before the work is done would
 cost the backend as much as one that succeeds. (Compare "goodput" in Floyd and Fall, 1999, and CoDel's insight that the
-time to drop is at dequeue.) What is learned may be wrong, so one judged call in twenty goes through as a probe.
+time to drop is at dequeue.) What is learned may be wrong, so now and then one that is too late goes through as a probe:
+one in twenty of them, but also only one for twenty that were in time, since under a heavy load most are too late.
 """
 
 from pooler.core.learned import Work
@@ -22,7 +23,7 @@ class Judge:
         self._known: dict[str, Work] = {}
 
     def learn(self, operation: str, seconds: float) -> None:
-        """A call of this operation has run to its end, or to its bound, and took this long."""
+        """A call of this operation has run to its end, and took this long."""
         work = self._known.get(operation)
         if work is None:
             if len(self._known) >= OPERATIONS_MAX:
@@ -30,15 +31,23 @@ class Judge:
             work = self._known[operation] = Work.unknown()
         work.learn(seconds)
 
+    def outlast(self, operation: str, seconds: float) -> None:
+        """A call of this operation was cut short after this long: it would have taken longer."""
+        if work := self._known.get(operation):
+            work.outlast(seconds)
+
     def expected(self, operation: str) -> float:
         """What a call of this operation takes on average, in seconds; 0 when nobody knows."""
         work = self._known.get(operation)
         return work.mean.seconds if work else 0.0
 
     def too_late(self, waiter: Waiter, now: float) -> bool:
-        """Whether a call is not worth its turn: nine in ten of its kind take longer than its caller will wait."""
+        """Whether a call is not worth its turn: calls of its kind may well take longer than its caller will wait."""
         work = self._known.get(waiter.operation)
         if work is None or work.high.samples < SAMPLES_MIN or waiter.deadline - now >= work.high.seconds:
             return False
         work.held_back += 1
-        return work.held_back % PROBE_EVERY != 0
+        if work.held_back < PROBE_EVERY or 0 < work.ended < PROBE_EVERY:
+            return True
+        work.held_back, work.ended = 0, -1  # its own end does not count: it may be the only one there is
+        return False

@@ -59,7 +59,7 @@ def test_nobody_is_refused_as_too_late_before_anything_is_known():
 def test_one_in_twenty_goes_through_as_a_probe():
     scene = Scene(cap=1)
     scene.connect()
-    teach(scene, 2.0)
+    teach(scene, 2.0, times=PROBE_EVERY)
     running = busy(scene)
     judged = [scene.ask(caller(scene, leaves_after=1.0))[0] for _ in range(PROBE_EVERY + 5)]
     actions = scene.finish(running)
@@ -67,6 +67,38 @@ def test_one_in_twenty_goes_through_as_a_probe():
         *(Refuse(waiter, Reason.SHED) for waiter in judged[: PROBE_EVERY - 1]),
         Offer(judged[PROBE_EVERY - 1]),
     ]
+
+
+def test_where_most_calls_come_too_late_the_probes_are_few_beside_those_in_time():
+    scene = Scene(cap=1)
+    scene.connect()
+    teach(scene, 2.0, times=PROBE_EVERY)
+    running, late = busy(scene), 0
+    for _ in range(2 * PROBE_EVERY):
+        scene.later(2.0)
+        for _ in range(PROBE_EVERY + 5):
+            scene.ask(caller(scene, leaves_after=1.0))
+        scene.ask(caller(scene))
+        (offer,) = [action for action in scene.finish(running) if isinstance(action, Offer)]
+        running = offer.waiter
+        assert scene.pool.accept(running)
+        late += running.deadline - scene.now < 2.0
+    assert 1 <= late <= 3
+
+
+def test_an_operation_that_only_probes_still_serve_goes_on_being_probed():
+    scene = Scene(cap=1)
+    scene.connect()
+    teach(scene, 2.0, times=PROBE_EVERY)
+    running = busy(scene)
+    other = Waiter(scene.now, scene.now + 3600, operation="other")
+    for _ in range(3):
+        judged = [scene.ask(caller(scene, leaves_after=1.0))[0] for _ in range(PROBE_EVERY)]
+        scene.ask(other)
+        assert scene.finish(running)[-1] == Offer(judged[-1])
+        running = judged[-1]
+        assert scene.pool.accept(running)
+        assert scene.pool.queue.clear() == [other]
 
 
 def test_what_was_cut_short_teaches_nothing():

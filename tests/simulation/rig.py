@@ -63,11 +63,16 @@ class Call:
         return [type(outcome.result) for outcome in self.outcomes] == [Answer]
 
     @property
-    def reason(self) -> Reason:
-        """Why it failed; it must have one outcome, and that a fault."""
+    def fault(self) -> Fault:
+        """How it failed; it must have one outcome, and that a fault."""
         (result,) = [outcome.result for outcome in self.outcomes]
         assert isinstance(result, Fault), result
-        return result.reason
+        return result
+
+    @property
+    def reason(self) -> Reason:
+        """Why it failed."""
+        return self.fault.reason
 
 
 class WatchedSystem(System):
