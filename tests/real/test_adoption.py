@@ -23,6 +23,7 @@ from tests.interaction import wire
 from tests.programs import Pooler
 from tests.real.callers import Load, outcome
 from tests.real.test_faults import eventually
+from tests.servers.mariadb import MariadbServer
 from tests.servers.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
@@ -201,3 +202,24 @@ def test_statements_of_a_killed_pooler_are_stopped_and_postgresql_never_counts_m
     assert sampler.samples > 100
     assert slot_files(tmp_path) == []
     eventually(0, postgres_server.connections)
+
+
+def test_statements_of_a_killed_pooler_are_stopped_and_mariadb_never_counts_more_than_the_cap(
+    tmp_path: Path, mariadb_server: MariadbServer
+) -> None:
+    config = naps("sqlalchemy", mariadb_server.url, "SELECT sleep(:seconds)", cap=CAP + 1)  # one is the reserve
+    with mariadb_server.administrator() as admin, admin.cursor() as cursor:
+
+        def count() -> int:
+            cursor.execute("SELECT count(*) FROM information_schema.processlist WHERE user = 'legacy'")
+            return int((cursor.fetchone() or [0])[0])
+
+        sampler = Sampler(count)
+        left = killed_at_work(tmp_path, config, mariadb_server.sleeping)
+        with left, sampler.running(), Pooler(tmp_path, config) as pooler:
+            asyncio.run(heal(pooler, mariadb_server.sleeping, tmp_path))
+
+    assert CAP < sampler.peak <= CAP + 1
+    assert sampler.samples > 100
+    assert slot_files(tmp_path) == []
+    eventually(0, mariadb_server.connections)

@@ -32,20 +32,20 @@ class MariadbServer(Server):
 
     def ask(self, query: str, *values: object) -> int:
         """One number, asked for by the administrator on a connection of its own."""
-        with self._admin() as connection, connection.cursor() as cursor:
+        with self.administrator() as connection, connection.cursor() as cursor:
             cursor.execute(query, values)
             row = cursor.fetchone()
             return int(row[0]) if row else 0
 
     def run_as_owner(self, command: str) -> None:
         """Makes something in the database `legacy`."""
-        with self._admin() as connection, connection.cursor() as cursor:
+        with self.administrator() as connection, connection.cursor() as cursor:
             cursor.execute("USE legacy")
             cursor.execute(command)
 
     def kill_connection(self, server_id: int) -> None:
         """Ends a connection as an administrator would; returns before it is gone."""
-        with self._admin() as connection, connection.cursor() as cursor:
+        with self.administrator() as connection, connection.cursor() as cursor:
             cursor.execute(f"KILL CONNECTION {server_id:d}")
 
     def connections(self) -> int:
@@ -55,7 +55,8 @@ class MariadbServer(Server):
         """How many connections are inside sleep()."""
         return self.ask("SELECT count(*) FROM information_schema.processlist WHERE state = 'User sleep'")
 
-    def _admin(self) -> "pymysql.connections.Connection[pymysql.cursors.Cursor]":
+    def administrator(self) -> "pymysql.connections.Connection[pymysql.cursors.Cursor]":
+        """A connection of the administrator, beside all that is counted."""
         return pymysql.connect(unix_socket=str(self.folder / "s.sock"), user="root", autocommit=True, ssl_disabled=True)
 
     def _set_up(self) -> None:
@@ -88,13 +89,13 @@ class MariadbServer(Server):
 
     def _answers(self) -> bool:
         try:
-            self._admin().close()
+            self.administrator().close()
         except pymysql.err.OperationalError:
             return False
         return True
 
     def _populate(self) -> None:
-        with self._admin() as connection, connection.cursor() as cursor:
+        with self.administrator() as connection, connection.cursor() as cursor:
             cursor.execute("CREATE DATABASE legacy CHARACTER SET utf8mb4")
             for user, most in (("legacy", 0), ("limited", USER_LIMIT)):
                 cursor.execute(

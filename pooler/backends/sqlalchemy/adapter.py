@@ -1,12 +1,13 @@
 """The adapter for SQLAlchemy's dialects: what the hands ask for becomes work for the connection's thread."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import cast, get_args
 
 from sqlalchemy import URL, make_url
 
 from pooler.backends import base, statements, traces
-from pooler.backends.base import Answer, BackendError, Failure, Operation, Tag, Verdict, Work
+from pooler.backends.base import Answer, BackendError, Failure, Notes, Operation, Tag, Verdict, Work
 from pooler.backends.sqlalchemy import work as works
 from pooler.backends.sqlalchemy.classify import classify, classify_start
 from pooler.backends.sqlalchemy.connection import Connection
@@ -114,6 +115,10 @@ class Adapter(base.Adapter[Connection, Plan]):
 
     async def close(self, connection: Connection, force: bool) -> bool:
         return await self._doors.close(connection, force)
+
+    async def census(self, connection: Connection | None, left: Mapping[Tag, Notes]) -> dict[Tag, bool]:
+        async with self._doors.side(next(iter(left))) as side:
+            return await side.thread.submit(partial(self._manners.census, side, left))
 
     def classify(self, error: BaseException) -> Failure:
         return classify(error, self._manners, self._secrets)

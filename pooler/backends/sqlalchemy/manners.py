@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import URL
 
-from pooler.backends.base import FailureKind, Tag, Traits
+from pooler.backends.base import FailureKind, Notes, Tag, Traits
 from pooler.backends.sqlalchemy.connection import Connection
 
 CONNECT_SECONDS = 10
@@ -69,6 +69,10 @@ class Manners:
     async def gone(self, connection: Connection, doors: Doors) -> bool:
         """After the driver has closed: whether the server has let go too."""
         return False
+
+    def census(self, side: Connection, left: Mapping[Tag, Notes]) -> dict[Tag, bool]:
+        """Whether the server still has these connections of a dead pooler. Only where orphans are `listed`."""
+        raise NotImplementedError
 
     def kind_of(self, error: BaseException) -> FailureKind | None:
         """What the driver's own exception means; None: nothing beyond what SQLAlchemy sees in it."""

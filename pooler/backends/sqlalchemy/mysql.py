@@ -19,7 +19,8 @@ from typing import Any
 import pymysql
 from sqlalchemy.exc import SQLAlchemyError
 
-from pooler.backends.base import BackendError, Failure, FailureKind, Tag, Traits
+from pooler.backends.base import BackendError, Failure, FailureKind, Notes, Tag, Traits
+from pooler.backends.sqlalchemy import mysql_census
 from pooler.backends.sqlalchemy.connection import Connection
 from pooler.backends.sqlalchemy.manners import CONNECT_SECONDS, Doors, Manners
 from pooler.runtime.sockets import duplicate, ended, has_news
@@ -64,7 +65,15 @@ _KINDS = {
 class MysqlManners(Manners):
     """A server with a list of threads, which any connection of the same user may look at and kill from."""
 
-    traits = Traits(io="thread", affinity="thread", cancel="side_channel", reset="full", tx="local", fate="shared")
+    traits = Traits(
+        io="thread",
+        affinity="thread",
+        cancel="side_channel",
+        reset="full",
+        tx="local",
+        fate="shared",
+        orphans="listed",
+    )
 
     def arguments(self, named: Mapping[str, Any], tag: Tag) -> dict[str, Any]:
         told = {"program_name": str(tag), "connect_timeout": CONNECT_SECONDS, "read_timeout": LOGIN_READ_SECONDS}
@@ -76,6 +85,7 @@ class MysqlManners(Manners):
         driver = connection.driver
         connection.server_id = driver.thread_id()
         connection.duplicate = duplicate(driver._sock.fileno())
+        connection.notes = mysql_census.whereabouts(driver)
 
     def begin(self, connection: Connection, read: bool, rows_max: int, seconds: float) -> None:
         driver = connection.driver
@@ -159,6 +169,9 @@ class MysqlManners(Manners):
             await asyncio.sleep(ASK_AGAIN_SECONDS)
             return not connection.severed
         return True
+
+    def census(self, side: Connection, left: Mapping[Tag, Notes]) -> dict[Tag, bool]:
+        return mysql_census.census(side.driver, left)
 
     def kind_of(self, error: BaseException) -> FailureKind | None:
         if not isinstance(error, pymysql.err.MySQLError) or not error.args:
