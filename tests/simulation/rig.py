@@ -7,7 +7,7 @@ game, and the driver would only treat it as one more failure of the backend.
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from pooler.backends.simulated.connection import SimulatedConnection
 from pooler.backends.simulated.local import LocalConnection
 from pooler.backends.simulated.settings import Settings
 from pooler.backends.simulated.system import Session, State, System
+from pooler.core.actions import Action
 from pooler.core.rules import Rules
 from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
@@ -218,6 +219,10 @@ class Rig:
         if call.cancelled_at is None and not call.outcomes:
             call.cancelled_at = self.now
         self.driver.cancel(call.turn)
+
+    def order(self, order: Callable[[float], list[Action]]) -> None:
+        """Has the hands carry out one of the pool's orders, as in `rig.order(rig.driver.pool.resume)`."""
+        self.driver._conclude(order(self.now))
 
     def resize(self, **changes: Any) -> None:
         """New rules."""
