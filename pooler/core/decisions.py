@@ -29,6 +29,8 @@ class Decisions:
         self.generation = 0
         self.draining = False
         self.paused = False
+        self._promises: dict[Slot, None] = {}
+        """Connections that somebody gets whole once they are empty."""
         self.ledger = Ledger()
         self.queue = Queue(rules.shares)
         self.starts = Starts(rules.parallel_starts, jitter)
@@ -50,6 +52,9 @@ class Decisions:
         return actions
 
     def _serve(self, now: float, actions: list[Action]) -> None:
+        if self._promises and self.ledger.idle():
+            for promising in list(self._promises):
+                self._keep_promise(promising)
         while self.queue.servable and not self._held_back:
             slot = self._place(now)
             if slot is None:
@@ -65,6 +70,7 @@ class Decisions:
                 actions.append(Refuse(waiter, Reason.SHED))
             elif waiter.whole and slot.grants:
                 slot.promised, waiter.slot = waiter, slot
+                self._promises[slot] = None
             else:
                 self._grant(slot, waiter, now)
                 actions.append(Offer(waiter))
@@ -177,6 +183,7 @@ class Decisions:
     def _keep_promise(self, slot: Slot) -> None:
         """Whoever waited for this connection to be empty is next, on it or on another one that is free first."""
         waiter, slot.promised = slot.promised, None
+        self._promises.pop(slot, None)
         if waiter is not None:
             waiter.slot = None
             self.queue.push(waiter, front=True)
@@ -185,6 +192,7 @@ class Decisions:
         """Takes out a call that has no grant. False when it was not waiting."""
         if waiter.grant is None and waiter.slot is not None:
             waiter.slot.promised = None
+            del self._promises[waiter.slot]
             waiter.slot = None
             return True
         return self.queue.remove(waiter)

@@ -284,6 +284,18 @@ def test_streams_are_used_although_a_later_connection_allows_fewer():
     assert scene.finish(first) == [Offer(fourth)]
 
 
+def test_who_needs_a_connection_whole_takes_another_one_that_is_free_before_its_own_is_empty():
+    scene = Scene(cap=2)
+    scene.connect(streams=3)
+    scene.running()
+    whole = scene.waiter()
+    whole.whole = True
+    assert not any(isinstance(action, Offer) for action in scene.ask(whole)[1])
+    _, (opening,) = scene.ask()
+    assert isinstance(opening, Open)
+    assert scene.open(opening.slot)[0] == Offer(whole)
+
+
 def test_the_parts_of_a_wait_for_a_start_add_up():
     scene = Scene(cap=1)
     _, actions = scene.ask()
