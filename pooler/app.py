@@ -65,7 +65,11 @@ class Pooler:
         files = self._files(parts)
         settings = self.config.pooler
         self._server = grpc_server.server(
-            self._data, AdminServicer(self._drivers), self._health, settings.request_bytes_max
+            self._data,
+            AdminServicer(self._drivers),
+            self._health,
+            settings.request_bytes_max,
+            settings.vanished_seconds,
         )
         self.address = grpc_server.bind(self._server, settings.listen)
         self.http_address = await self._open_pages(settings.http)
@@ -84,7 +88,7 @@ class Pooler:
         async with self._reloading:
             parts = build.parts(config, self._parts)
             files = self._files(parts)
-            fixed = ("listen", "http", "state_dir", "request_bytes_max")
+            fixed = ("listen", "http", "state_dir", "request_bytes_max", "vanished_seconds")
             if changed := [key for key in fixed if getattr(config.pooler, key) != getattr(self.config.pooler, key)]:
                 log.warning("needs a restart to take effect", keys=changed)
             self.config = config

@@ -58,6 +58,9 @@ class PoolerSettings(_Part):
     )
     calls_max: Count = Field(10_000, ge=1, description="The most calls at once; one more is refused.")
     request_bytes_max: Bytes = Field(4 << 20, description="The largest request.")
+    vanished_seconds: Seconds = Field(
+        30.0, description="How long a caller may be silent, even to a ping, before its calls are given up."
+    )
     drain_grace_seconds: Seconds = Field(
         30.0, description="How long ending may take after SIGTERM; running calls may use two thirds of it or more."
     )

@@ -12,24 +12,27 @@ from protos.penstock.v1 import admin_pb2, admin_pb2_grpc, pooler_pb2, pooler_pb2
 
 RESULT_BYTES_MAX = 128 << 20
 """A unary answer carries a whole page; the configuration allows 64 MiB of it."""
-KEEPALIVE_MS = 20_000
-"""A caller that vanished without a word is noticed within this and the time-out below."""
-KEEPALIVE_TIMEOUT_MS = 10_000
+PING_SHARE = 2 / 3
+"""Of the time after which a silent caller counts as gone, it is pinged after this share, and has the rest to reply."""
 
 
 class AddressError(Exception):
     """The address to listen on cannot be had."""
 
 
-def server(data: PoolerServicer, admin: AdminServicer, health_of: Health, request_bytes_max: int) -> grpc.aio.Server:
-    """A server with every service, bound to nothing yet."""
+def server(
+    data: PoolerServicer, admin: AdminServicer, health_of: Health, request_bytes_max: int, vanished_seconds: float
+) -> grpc.aio.Server:
+    """A server with every service, bound to nothing yet. A caller silent for `vanished_seconds` is disconnected."""
     built = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", request_bytes_max + BATCH_BYTES),
             ("grpc.max_send_message_length", RESULT_BYTES_MAX),
             ("grpc.so_reuseport", 0),  # a second pooler on the same address must fail, not share its calls
-            ("grpc.keepalive_time_ms", KEEPALIVE_MS),
-            ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+            ("grpc.keepalive_time_ms", round(1000 * vanished_seconds * PING_SHARE)),
+            # Without the second one, a process that is frozen and whose kernel still answers is given a minute more.
+            ("grpc.keepalive_timeout_ms", round(1000 * vanished_seconds * (1 - PING_SHARE))),
+            ("grpc.http2.ping_timeout_ms", round(1000 * vanished_seconds * (1 - PING_SHARE))),
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ]
     )
