@@ -41,10 +41,7 @@ def test_a_session_that_serves_no_more_refuses_one_call_at_most_though_its_healt
 def test_a_session_whose_last_user_could_not_be_cleaned_up_after_serves_nobody_again(step):
     async def scene() -> None:
         rig = Rig({"cap": 2}, Bounds(validate=1, cancel=1), hang=frozenset({step}))
-        if step == "cancel":
-            spoilt = rig.submit(100, timeout=1)
-        else:
-            spoilt = rig.submit(operation="leave_trace")
+        spoilt = rig.submit(100, timeout=1) if step == "cancel" else rig.submit(operation="leave_trace")
         await finished([spoilt])
         after = await go_on(rig, 4, 30, about(0.2))
         assert all(call.answered for call in after)
