@@ -41,11 +41,12 @@ class Decisions:
     def _settle(self, now: float) -> list[Action]:
         actions: list[Action] = []
         self._serve(now, actions)
-        if self.queue and self._hopeless(now):
+        if self.starts.failures and self.queue and self._hopeless(now):
             words, pause = self.starts.words, self.starts.retry_at - now
             actions += [Refuse(waiter, Reason.START_FAILED, pause, words) for waiter in self.queue.clear()]
-        for _ in range(self._starts_wanted(now)):
-            actions.append(self._start(now))
+        if len(self.ledger.slots) < self.rules.places:
+            for _ in range(self._starts_wanted(now)):
+                actions.append(self._start(now))
         if self.draining and not self.queue:
             for slot in list(self.ledger.slots.values()):
                 actions += self._retire(slot)
@@ -55,14 +56,16 @@ class Decisions:
         if self._promises and self.ledger.idle():
             for promising in list(self._promises):
                 self._keep_promise(promising)
-        while self.queue.servable and not self._held_back:
-            slot = self._place(now)
+        while self.ledger.maybe_free and self.queue.servable and not self._held_back:
+            idle = self.ledger.idle()  # the one used last, so that the others can age out
+            stale = idle is not None and now - idle.idle_since >= self.rules.validate_after_seconds
+            if idle is not None and stale and self.ledger.count(ConnectionState.VALIDATING) < len(self.queue):
+                self.ledger.move(idle, ConnectionEvent.CHECKED)  # no more of them at once than there are waiters
+                actions.append(Check(idle))
+                continue
+            slot = self.ledger.shared() if idle is None or stale else idle
             if slot is None:
                 return
-            if self._stale(slot, now):
-                self.ledger.move(slot, ConnectionEvent.CHECKED)
-                actions.append(Check(slot))
-                continue
             waiter = self.queue.pop()
             if now >= waiter.give_up_at:
                 actions.append(self._too_late(waiter))
@@ -74,18 +77,6 @@ class Decisions:
             else:
                 self._grant(slot, waiter, now)
                 actions.append(Offer(waiter))
-
-    def _place(self, now: float) -> Slot | None:
-        """The connection to use next: the idle one used last (so that the others can age out), else a shared one.
-
-        A stale one is checked first, but no more of them at once than there are waiters.
-        """
-        idle = self.ledger.idle()
-        if idle is None:
-            return self.ledger.shared()
-        if self._stale(idle, now) and self.ledger.count(ConnectionState.VALIDATING) >= len(self.queue):
-            return self.ledger.shared()
-        return idle
 
     def _crowded_out(self, newcomer: Waiter) -> Waiter | None:
         """Who finds no place in the queue when this one comes: nobody, the newcomer, or one of a greedier tenant."""
@@ -100,10 +91,6 @@ class Decisions:
         """Whether another call could be served without anybody's return."""
         return self.ledger.idle() is not None or self.ledger.shared() is not None
 
-    def _stale(self, slot: Slot, now: float) -> bool:
-        """Whether a connection has idled so long that it is asked whether it lives before a call gets it."""
-        return slot.state is ConnectionState.IDLE and now - slot.idle_since >= self.rules.validate_after_seconds
-
     def _grant(self, slot: Slot, waiter: Waiter, now: float) -> None:
         waiter.offered(slot, now)
         self.queue.granted(waiter)
@@ -115,16 +102,13 @@ class Decisions:
 
     def _hopeless(self, now: float) -> bool:
         """Whether everybody may as well hear now what the backend said: nothing is open, nothing on its way."""
-        pausing = self.starts.failures > 0 and now < self.starts.retry_at
-        return pausing and not self.ledger.alive and not self.ledger.coming
+        return now < self.starts.retry_at and not self.ledger.alive and not self.ledger.coming
 
     def _starts_wanted(self, now: float) -> int:
         """Starts whose demand has gone are simply not wanted any more: nothing is queued that would need dropping."""
         room = self.starts.limit(self.rules.places, now) - self.ledger.held
-        if room <= 0:  # as long as all are open, which is most of the time
-            return 0
         window = self.starts.window(now) - self.ledger.starting
-        if window <= 0:
+        if room <= 0 or window <= 0:
             return 0
         backlog = 0 if self.paused else self._worth_having(now) - self.ledger.coming
         upkeep = 0 if self.draining else max(self.rules.warm, self._proof_needed) - self.ledger.staying

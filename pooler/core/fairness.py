@@ -115,7 +115,9 @@ class Queue:
 
     def full(self, tenant: str) -> bool:
         """Whether a tenant has as many waiters as its share allows."""
-        most = self._shares[tenant].queue_max if tenant in self._shares else None
+        if tenant not in self._shares:
+            return False
+        most = self._shares[tenant].queue_max
         return most is not None and tenant in self._lanes and self._lanes[tenant].length >= most
 
     def push(self, waiter: Waiter, front: bool = False) -> None:
@@ -144,10 +146,11 @@ class Queue:
             if start != lane.lined_up:
                 continue
             lane.lined_up = None
-            if start < lane.start:
+            if start < lane.start and self._order and self._order[0][0] < lane.start:
                 self._line_up(lane)
             elif lane.servable:
-                self._now = max(self._now, start)
+                if self._now < lane.start:
+                    self._now = lane.start
                 waiter = lane.pop()
                 self._length -= 1
                 self._line_up(lane)
@@ -156,15 +159,15 @@ class Queue:
 
     def granted(self, waiter: Waiter) -> None:
         """A waiter that was popped has got a place: its tenant pays for it what it is expected to take."""
-        lane = self._lane(waiter.tenant)
+        lane = self._lanes[waiter.tenant]
         lane.held += 1
-        self._charge(lane, max(waiter.expected_seconds, LEAST_SECONDS))
+        self._charge(lane, _price(waiter))
 
     def returned(self, waiter: Waiter, seconds: float) -> None:
         """A grant has ended, after this long: the account is settled, and another of its tenant may be servable."""
         lane = self._lanes[waiter.tenant]
         lane.held -= 1
-        self._charge(lane, seconds - max(waiter.expected_seconds, LEAST_SECONDS))
+        self._charge(lane, seconds - _price(waiter))
         self._rest(waiter.tenant, lane)
 
     def oldest(self) -> Waiter | None:
@@ -206,15 +209,18 @@ class Queue:
         lane = self._lanes.get(tenant)
         if lane is None:
             lane = self._lanes[tenant] = Lane(self._shares.get(tenant, Share()), start=self._now)
-        self._resting.pop(tenant, None)
+        if self._resting:
+            self._resting.pop(tenant, None)
         return lane
 
     def _charge(self, lane: Lane, seconds: float) -> None:
-        lane.start = max(lane.start + seconds / lane.share.weight, 0.0)
-        self._line_up(lane)
+        start = lane.start + seconds / lane.share.weight
+        lane.start = start if start > 0.0 else 0.0
+        if lane.lined_up is None or lane.start < lane.lined_up:
+            self._line_up(lane)
 
     def _line_up(self, lane: Lane) -> None:
-        if lane.servable and (lane.lined_up is None or lane.start < lane.lined_up):
+        if (lane.lined_up is None or lane.start < lane.lined_up) and lane.servable:
             lane.lined_up = lane.start
             self._entries += 1
             heappush(self._order, (lane.start, self._entries, lane))
@@ -235,6 +241,11 @@ class Queue:
 
     def _forget(self, tenant: str) -> None:
         self._lanes.pop(tenant).lined_up = None
+
+
+def _price(waiter: Waiter) -> float:
+    expected = waiter.expected_seconds
+    return expected if expected > LEAST_SECONDS else LEAST_SECONDS
 
 
 def _turn(own: OrderedDict[Waiter, None]) -> float:

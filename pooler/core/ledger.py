@@ -6,7 +6,7 @@ It counts, and keeps the idle ones in order; what becomes of a slot is decided i
 from itertools import takewhile
 
 from pooler.core.slots import Slot, Waiter
-from pooler.core.states import BEGINNINGS, ConnectionEvent, ConnectionState
+from pooler.core.states import BEGINNINGS, ConnectionEvent, ConnectionState, next_connection_state
 
 ALIVE = (ConnectionState.IDLE, ConnectionState.IN_USE, ConnectionState.VALIDATING, ConnectionState.RESETTING)
 COMING = (ConnectionState.STARTING, ConnectionState.VALIDATING, ConnectionState.RESETTING)
@@ -52,8 +52,7 @@ class Ledger:
     def move(self, slot: Slot, event: ConnectionEvent, now: float = 0.0) -> None:
         """Moves a slot to the state that the table gives. `now` is needed for what may make it idle."""
         before = slot.state
-        slot.happen(event)
-        after = slot.state
+        after = slot.state = next_connection_state(slot.number, before, event)
         self._states[before] -= 1
         if before is ConnectionState.IDLE:
             del self._idle[slot]
@@ -64,6 +63,11 @@ class Ledger:
         if after is ConnectionState.IDLE:
             slot.idle_since = now
             self._idle[slot] = None
+
+    @property
+    def maybe_free(self) -> bool:
+        """Whether it is worth asking for a connection: false as long as all are in use, and none can be shared."""
+        return bool(self._idle) or self._shares
 
     def idle(self) -> Slot | None:
         """The idle connection used last, so that the others can age out."""

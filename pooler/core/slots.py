@@ -7,12 +7,10 @@ a call that asks for a place; once it was offered one, its grant's state stands 
 from dataclasses import dataclass, field
 
 from pooler.core.states import (
-    ConnectionEvent,
     ConnectionState,
     GrantEvent,
     GrantState,
     Label,
-    next_connection_state,
     next_grant_state,
 )
 
@@ -53,10 +51,6 @@ class Slot:
     def shareable(self) -> bool:
         """Whether another call may join those that use it: there is room, it is clean, and nobody needs it whole."""
         return len(self.grants) < self.streams and not (self.soiled or self.whole or self.promised)
-
-    def happen(self, event: ConnectionEvent) -> None:
-        """Moves to the state that the table gives."""
-        self.state = next_connection_state(self.number, self.state, event)
 
     def __repr__(self) -> str:
         return f"<slot {self.number} {self.state.name} g{self.generation} uses={self.uses} grants={len(self.grants)}>"

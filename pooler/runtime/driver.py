@@ -235,27 +235,33 @@ class Driver:
         if prepared is None and turn.errand is None:
             return Failure(FailureKind.USER_ERROR, f"operation {turn.operation!r} was removed while the call waited")
         work = Work(prepared, turn.arguments, turn.caller, seconds)
+        turn.overdue = False
+        bound = self._loop.call_later(seconds, self._overrun, turn)  # half of what `asyncio.timeout` costs a call
         try:
-            async with asyncio.timeout(seconds) as bound:
-                return await (turn.errand(connection) if turn.errand else kit.adapter.execute(connection, work))
+            return await (turn.errand(connection) if turn.errand else kit.adapter.execute(connection, work))
         except asyncio.CancelledError as error:
             if not starter.interrupted():
                 return kit.adapter.classify(error)
-            task = asyncio.current_task()
-            assert task is not None
-            task.uncancel()  # the interrupt is answered here: what follows is the connection's clean-up
-            return None
-        except TimeoutError as error:
-            if not bound.expired():
-                return kit.adapter.classify(error)
+        except Exception as error:
+            if not (turn.overdue and isinstance(error, TimeoutError)):
+                failure = kit.adapter.classify(error)
+                if failure.kind is FailureKind.BUG:
+                    log.exception("unforeseen failure", backend=self.name, request=turn.caller.request_id)
+                return failure
+        finally:
+            bound.cancel()
+            if turn.overdue:
+                starter.uninterrupt()
+        starter.uninterrupt()  # the interrupt is answered here: what follows is the connection's clean-up
+        if turn.overdue:
             self.pool.stopping(turn)
             self._settle_turn(turn, faults.slow(self.name, turn.operation, seconds, turn.read), began)
-            return None
-        except Exception as error:
-            failure = kit.adapter.classify(error)
-            if failure.kind is FailureKind.BUG:
-                log.exception("unforeseen failure", backend=self.name, request=turn.caller.request_id)
-            return failure
+        return None
+
+    def _overrun(self, turn: Turn) -> None:
+        assert turn.task is not None
+        turn.overdue = True
+        turn.task.cancel()
 
     def _worth_another_try(self, turn: Turn, failure: Failure) -> bool:
         """Whether a call lost its connection through no doing of its own: once, and never a write that has begun.

@@ -34,6 +34,13 @@ def interrupted() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def uninterrupt() -> None:
+    """Takes one cancel of this task back, if there was any: it has been answered."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+
+
 class Start:
     """The start of one connection. It can be given up, and it is given up when it takes too long.
 

@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pooler.backends.base import Adapter, Answer, Caller, Connection
 from pooler.core.slots import Waiter
 from pooler.errors import Fault
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """Where a call's time went, in seconds."""
 
     queue: float = 0.0
@@ -20,8 +19,7 @@ class Timing:
     backend: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a call ended, and where its time went."""
 
     result: Answer | Fault
@@ -50,6 +48,8 @@ class Turn(Waiter):
     """Called once, with the outcome; then None."""
     timer: asyncio.TimerHandle | None = None
     task: asyncio.Task[None] | None = None
+    overdue: bool = False
+    """Whether its work has outlived its bound, and is being cancelled."""
     retried: bool = False
     """Whether it has been sent a second time already."""
     errand: Callable[[Connection], Awaitable[Answer]] | None = None
