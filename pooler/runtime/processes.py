@@ -41,7 +41,7 @@ def tagged() -> dict[str, list[int]]:
 
 def signal_tagged(pid: int, tag: str, number: signal.Signals) -> None:
     """Signals a process if it still carries this tag; one that was given its number meanwhile is never reached."""
-    with suppress(OSError):
+    with suppress(ProcessLookupError, PermissionError):
         handle = os.pidfd_open(pid)
         try:
             if _tag_of(pid) == tag:

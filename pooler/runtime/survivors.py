@@ -28,17 +28,20 @@ COMPLAIN_SECONDS = 30.0
 
 
 async def ended(left: Sequence[Leftover]) -> AsyncIterator[Leftover]:
-    """Ends them all, and yields each as soon as nothing of it is left."""
+    """Ends them all, and yields each as soon as nothing of it is left.
+
+    Nothing is believed on one look: a process that is just being executed carries no tag for a moment.
+    """
     now = asyncio.get_running_loop().time
     force_at, complain_at = now() + TERM_SECONDS, now() + TERM_SECONDS + COMPLAIN_SECONDS
     number: signal.Signals | None = signal.SIGTERM
-    waiting, pause = list(left), POLL_SECONDS_FIRST
+    waiting, seen, pause = list(left), set(left), POLL_SECONDS_FIRST
     while waiting:
-        living = await asyncio.to_thread(hunt, waiting, number)
+        seen_before, seen = seen, await asyncio.to_thread(hunt, waiting, number)
         for each in waiting:
-            if each not in living:
+            if each not in seen | seen_before:
                 yield each
-        waiting = [each for each in waiting if each in living]
+        waiting = [each for each in waiting if each in seen | seen_before]
         number = signal.SIGKILL if now() >= force_at else None
         if waiting and now() >= complain_at:
             complain_at = now() + COMPLAIN_SECONDS
