@@ -110,6 +110,7 @@ async def test_a_cancelled_request_stops_in_the_backend(subject: Subject) -> Non
         await eventually(0, subject.busy, "busy connections")
 
 
+@pytest.mark.promise(19)
 async def test_a_connection_that_is_clean_after_a_cancel_serves_the_next_request_unharmed(subject: Subject) -> None:
     async with subject.opened() as connection:
         for n in range(5):
@@ -134,6 +135,7 @@ async def test_what_one_user_leaves_makes_the_connection_dirty(subject: Subject)
         assert subject.single(await subject.run(connection, "see_trace")) == "mine"
 
 
+@pytest.mark.promise(18)
 async def test_after_a_reset_the_next_user_sees_nothing_of_the_last(subject: Subject) -> None:
     async with subject.opened() as connection:
         await subject.run(connection, "leave_trace", value="mine")
@@ -197,6 +199,7 @@ async def test_a_dead_connection_fails_its_validation(subject: Subject) -> None:
         assert subject.adapter.classify(raised.value).kind is FailureKind.DEAD
 
 
+@pytest.mark.promise(1)
 @pytest.mark.parametrize("force", [False, True])
 async def test_a_close_returns_when_the_backend_has_dropped_the_connection(subject: Subject, force: bool) -> None:
     async with subject.opened(1) as closing, subject.opened(2) as staying:

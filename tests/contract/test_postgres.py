@@ -192,6 +192,7 @@ async def test_a_connection_keeps_no_more_statements_prepared_than_its_bound(ses
     assert await session.value("SELECT count(*) FROM pg_prepared_statements") == PREPARED_MAX
 
 
+@pytest.mark.promise(18)
 async def test_a_reset_leaves_nothing_of_the_session(session: Session) -> None:
     await session.write("SET search_path = pg_catalog")
     await session.write("CREATE TEMP TABLE mine (n int)")
@@ -206,6 +207,7 @@ async def test_a_reset_leaves_nothing_of_the_session(session: Session) -> None:
     assert (await session.ask(left))["rows"] == [['"$user", public', "iso_8601", None, 0, 0, 1]]
 
 
+@pytest.mark.promise(18)
 async def test_a_plain_query_costs_no_reset_and_a_query_that_calls_something_does(session: Session) -> None:
     await session.ask("SELECT * FROM things WHERE id = :id", id=1)
     assert not session.connection.dirty

@@ -148,6 +148,7 @@ def test_an_operation_that_was_removed_while_the_call_waited_is_refused_and_the_
     virtual.run(scene())
 
 
+@pytest.mark.promise(40)
 def test_it_says_when_it_begins_and_ceases_to_serve():
     async def scene() -> None:
         rig = Rig({"cap": 1, "validate_after_seconds": 1}, refuse="down for the night")
@@ -168,6 +169,7 @@ def test_it_says_when_it_begins_and_ceases_to_serve():
     virtual.run(scene())
 
 
+@pytest.mark.promise(31)
 def test_draining_serves_those_who_wait_and_leaves_nothing_behind():
     async def scene() -> None:
         rig = Rig({"cap": 2, "warm": 2}, dying_seconds=1)

@@ -15,6 +15,7 @@ from tests.simulation import virtual
 from tests.simulation.rig import Rig, finished, until
 
 
+@pytest.mark.promise(7)
 def test_work_whose_deadline_passed_between_the_offer_and_its_first_step_does_not_begin():
     async def scene() -> None:
         rig = Rig({"cap": 1})
@@ -29,6 +30,7 @@ def test_work_whose_deadline_passed_between_the_offer_and_its_first_step_does_no
     virtual.run(scene())
 
 
+@pytest.mark.promise(6)
 def test_a_cancel_between_the_offer_and_its_first_step_is_not_swallowed():
     async def scene() -> None:
         rig = Rig({"cap": 1})
@@ -58,6 +60,7 @@ def test_a_caller_that_leaves_hears_at_once_although_the_backend_ignores_the_can
     virtual.run(scene())
 
 
+@pytest.mark.promise(5)
 def test_a_time_out_and_a_cancel_in_the_same_instant_lose_nothing():
     class Converts(SimulatedAdapter):
         async def execute(self, connection: SimulatedConnection, work: Work) -> Answer:
@@ -142,6 +145,7 @@ def test_whatever_an_adapter_raises_in_a_step_costs_one_connection_and_no_slot(
     virtual.run(scene())
 
 
+@pytest.mark.promise(4)
 def test_cancels_over_side_channels_never_exceed_the_reserve():
     class Sideways(SimulatedAdapter):
         traits = replace(SimulatedAdapter.traits, cancel="side_channel")
@@ -182,6 +186,7 @@ def test_a_slot_whose_connections_death_nobody_can_confirm_is_kept_for_a_while()
     virtual.run(scene())
 
 
+@pytest.mark.promise(1)
 @pytest.mark.parametrize("patience", [1.0, 5.0])
 def test_a_start_that_is_both_given_up_and_too_slow_keeps_its_slot_until_the_backend_has_forgotten_it(patience: float):
     async def scene() -> None:
@@ -210,6 +215,7 @@ def test_a_start_that_is_given_up_while_it_cleans_up_after_a_failure_keeps_its_s
     virtual.run(scene())
 
 
+@pytest.mark.promise(31)
 def test_draining_ends_soon_after_its_grace_although_work_and_cancel_are_stuck():
     async def scene() -> None:
         rig = Rig({"cap": 2}, Bounds(cancel=3, close=4), hang=frozenset({"cancel"}))

@@ -23,6 +23,7 @@ def serve(queue: Queue, count: int, took: float | None = None) -> Counter[str]:
     return served
 
 
+@pytest.mark.promise(22)
 def test_tenants_that_both_want_everything_get_equal_shares():
     queue = Queue()
     for _ in range(1000):
@@ -32,6 +33,7 @@ def test_tenants_that_both_want_everything_get_equal_shares():
     assert serve(queue, 200) == {"a": 100, "b": 100}
 
 
+@pytest.mark.promise(22)
 def test_shares_follow_the_weights():
     queue = Queue({"a": Share(weight=3.0)})
     for _ in range(400):
@@ -40,6 +42,7 @@ def test_shares_follow_the_weights():
     assert serve(queue, 400) == {"a": 300, "b": 100}
 
 
+@pytest.mark.promise(22)
 def test_a_tenant_that_is_alone_gets_everything():
     queue = Queue({"a": Share(weight=0.1), "b": Share(weight=9.0)})
     for _ in range(50):
@@ -69,6 +72,7 @@ def test_what_a_call_really_took_is_settled_when_it_ends():
     assert abs(served["liar"] - served["honest"]) <= 2
 
 
+@pytest.mark.promise(22)
 def test_idling_earns_no_credit():
     queue = Queue()
     for _ in range(300):
@@ -146,6 +150,7 @@ def test_a_long_queue_of_one_tenant_stands_in_the_order_only_once():
     assert len(queue._order) == 1
 
 
+@pytest.mark.promise(23)
 def test_tenants_that_come_and_leave_while_nobody_is_served_leave_nothing_in_the_order():
     queue = Queue()
     queue.push(waiter("steady"))
@@ -156,6 +161,7 @@ def test_tenants_that_come_and_leave_while_nobody_is_served_leave_nothing_in_the
     assert queue.pop().tenant == "steady"
 
 
+@pytest.mark.promise(22)
 def test_the_last_of_whoever_takes_up_most_of_the_queue_gives_way_to_a_newcomer():
     queue = Queue()
     greedy = [waiter("greedy") for _ in range(5)]

@@ -10,6 +10,7 @@ from pooler.errors import Reason
 from tests.core.scene import Scene, slot_of, started
 
 
+@pytest.mark.promise(8)
 def test_a_caller_is_offered_an_idle_connection_in_the_step_in_which_it_asks():
     scene = Scene()
     (slot,) = scene.connect()
@@ -19,6 +20,7 @@ def test_a_caller_is_offered_an_idle_connection_in_the_step_in_which_it_asks():
     assert waiter.grant is GrantState.OFFERED
 
 
+@pytest.mark.promise(8, 21)
 def test_a_returned_connection_goes_to_whoever_has_waited_longest():
     scene = Scene(cap=1)
     scene.connect()
@@ -48,6 +50,7 @@ def test_a_batch_call_waits_behind_a_person_who_came_a_little_later():
     assert scene.finish(running) == [Offer(person)]
 
 
+@pytest.mark.promise(21)
 def test_a_batch_call_that_has_waited_long_enough_goes_before_a_person():
     scene = Scene(cap=1)
     scene.connect()
@@ -58,6 +61,7 @@ def test_a_batch_call_that_has_waited_long_enough_goes_before_a_person():
     assert scene.finish(running) == [Offer(batch)]
 
 
+@pytest.mark.promise(23)
 def test_a_full_queue_refuses_at_once_and_says_when_to_come_again():
     scene = Scene(cap=1, queue_max=2)
     scene.connect()
@@ -72,6 +76,7 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_again():
     assert scene.finish(running) == [Offer(waiting[0])]
 
 
+@pytest.mark.promise(23)
 def test_the_retry_hint_is_about_what_it_takes_until_a_place_in_the_queue_is_free():
     scene = Scene(cap=2, queue_max=1, validate_after_seconds=3600)
     scene.connect(2)
@@ -105,6 +110,7 @@ def test_a_full_queue_still_admits_a_caller_who_can_be_served_without_waiting():
     assert not any(isinstance(action, Refuse) for action in actions)
 
 
+@pytest.mark.promise(7)
 def test_a_waiter_whose_time_is_over_gets_no_place_and_the_next_one_does():
     scene = Scene(cap=1)
     scene.connect()
@@ -114,6 +120,7 @@ def test_a_waiter_whose_time_is_over_gets_no_place_and_the_next_one_does():
     assert scene.finish(running) == [Refuse(late, Reason.QUEUE_TIMEOUT), Offer(next_one)]
 
 
+@pytest.mark.promise(7)
 def test_a_caller_whose_time_is_over_already_gets_no_idle_connection():
     scene = Scene()
     scene.connect()
@@ -143,6 +150,7 @@ def test_a_time_out_that_comes_after_the_offer_changes_nothing():
     assert scene.finish(waiter) == []
 
 
+@pytest.mark.promise(38)
 def test_a_caller_who_leaves_the_queue_frees_its_place_there():
     scene = Scene(cap=1, queue_max=1)
     scene.connect()
@@ -152,6 +160,7 @@ def test_a_caller_who_leaves_the_queue_frees_its_place_there():
     assert scene.queued() in scene.pool.queue
 
 
+@pytest.mark.promise(5)
 def test_an_offer_that_nobody_took_comes_straight_back_and_goes_to_the_next():
     scene = Scene(cap=1)
     scene.connect()
@@ -163,6 +172,7 @@ def test_an_offer_that_nobody_took_comes_straight_back_and_goes_to_the_next():
     assert scene.pool.accept(ghost) is False
 
 
+@pytest.mark.promise(6)
 def test_a_caller_who_leaves_its_running_work_has_it_stopped_and_the_connection_stays_taken():
     scene = Scene(cap=1)
     scene.connect()

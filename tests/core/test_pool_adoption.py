@@ -25,6 +25,7 @@ def test_an_adopted_slot_is_held_and_closing_and_serves_nobody() -> None:
     assert not scene.pool.serving
 
 
+@pytest.mark.promise(1)
 def test_nothing_is_started_while_what_was_left_fills_the_cap() -> None:
     scene = Scene(cap=2, warm=2)
     first, second = adopted(scene, 1, 2)

@@ -46,6 +46,7 @@ def test_no_more_connections_are_checked_at_once_than_there_are_waiters():
     assert scene.pool.count(ConnectionState.IDLE) == 1
 
 
+@pytest.mark.promise(16)
 def test_one_failed_check_retires_every_connection_of_the_generation():
     scene = Scene(cap=4, parallel_starts=4, validate_after_seconds=30)
     slots = scene.connect(3)
@@ -72,6 +73,7 @@ def test_a_second_failed_check_of_the_same_generation_retires_nothing_more():
     assert scene.pool.generation == 1
 
 
+@pytest.mark.promise(34)
 def test_a_connection_in_a_check_when_its_generation_is_retired_serves_nobody_although_the_check_goes_well():
     scene = Scene(cap=2, validate_after_seconds=30)
     scene.connect(2)
@@ -82,6 +84,7 @@ def test_a_connection_in_a_check_when_its_generation_is_retired_serves_nobody_al
     assert scene.pool.checked(second.slot, True, scene.now) == [Close(second.slot, force=False)]
 
 
+@pytest.mark.promise(16)
 def test_one_death_in_mid_call_retires_the_generation_once():
     scene = Scene(cap=3)
     scene.connect(3)
@@ -123,6 +126,7 @@ def test_a_death_that_is_noticed_while_the_connection_is_in_use_is_its_users_bus
     assert scene.finish(running, Fate.DEAD) == [Close(slot_of(running), force=True)]
 
 
+@pytest.mark.promise(17)
 def test_a_broken_connection_says_nothing_about_the_others():
     scene = Scene(cap=2)
     scene.connect(2)
@@ -131,6 +135,7 @@ def test_a_broken_connection_says_nothing_about_the_others():
     assert scene.pool.generation == 0
 
 
+@pytest.mark.promise(18)
 def test_a_connection_is_reset_only_when_something_was_left_on_it():
     scene = Scene(cap=1)
     (slot,) = scene.connect()
@@ -138,6 +143,7 @@ def test_a_connection_is_reset_only_when_something_was_left_on_it():
     assert scene.finish(scene.running(), Fate.SOILED) == [Reset(slot)]
 
 
+@pytest.mark.promise(18)
 def test_nobody_gets_a_connection_that_is_being_reset():
     scene = Scene(cap=1)
     (slot,) = scene.connect()
@@ -146,6 +152,7 @@ def test_nobody_gets_a_connection_that_is_being_reset():
     assert scene.pool.was_reset(slot, True, scene.now) == [Offer(waiter)]
 
 
+@pytest.mark.promise(17)
 def test_a_connection_that_could_not_be_reset_is_replaced_without_a_word_about_the_others():
     scene = Scene(cap=2)
     slots = scene.connect(2)
@@ -156,6 +163,7 @@ def test_a_connection_that_could_not_be_reset_is_replaced_without_a_word_about_t
     assert scene.pool.count(ConnectionState.IDLE) == len(slots) - 1
 
 
+@pytest.mark.promise(34)
 def test_a_connection_in_a_reset_when_the_backend_moves_serves_nobody_afterwards():
     scene = Scene(cap=1)
     (slot,) = scene.connect()
@@ -165,6 +173,7 @@ def test_a_connection_in_a_reset_when_the_backend_moves_serves_nobody_afterwards
     assert scene.pool.was_reset(slot, True, scene.now) == [Close(slot, force=False)]
 
 
+@pytest.mark.promise(34)
 def test_when_the_backend_has_moved_what_is_idle_is_closed_and_what_is_starting_is_given_up():
     scene = Scene(cap=3, warm=2, parallel_starts=1)
     (idle,) = started(scene.pool.tick(scene.now))
@@ -174,6 +183,7 @@ def test_when_the_backend_has_moved_what_is_idle_is_closed_and_what_is_starting_
     assert all(slot.generation == 1 for slot in started(actions))
 
 
+@pytest.mark.promise(34)
 def test_a_connection_in_use_when_the_backend_moves_ends_with_its_present_user():
     scene = Scene(cap=1)
     scene.connect()
@@ -202,6 +212,7 @@ def test_an_idle_connection_past_its_lifetime_is_closed_by_the_next_tick():
     assert scene.pool.tick(scene.now) == [Close(slot, force=False)]
 
 
+@pytest.mark.promise(28)
 def test_connections_born_together_do_not_die_together():
     ages = []
     for share in (0.0, 0.5, 1.0):
@@ -232,6 +243,7 @@ def test_the_warm_connections_are_opened_without_demand_and_replaced():
     assert isinstance(opening, Open)
 
 
+@pytest.mark.promise(29)
 def test_upkeep_that_closes_a_connection_makes_nobody_wait_who_could_be_served():
     scene = Scene(cap=2, lifetime_seconds=100, validate_after_seconds=3600)
     scene.connect()

@@ -1,5 +1,7 @@
 """What an administrator may order: each order acts at once, never breaks the cap, and has its own error."""
 
+import pytest
+
 from pooler.core.actions import Close, GiveUp, Interrupt, Offer, Open, Refuse
 from pooler.core.rules import Fate
 from pooler.core.slots import Waiter
@@ -8,6 +10,7 @@ from pooler.errors import Reason
 from tests.core.scene import Scene, slot_of, started
 
 
+@pytest.mark.promise(33)
 def test_a_pause_holds_those_who_wait_and_a_resume_serves_them_in_order():
     scene = Scene(cap=2)
     scene.connect(2)
@@ -26,6 +29,7 @@ def test_a_pause_starts_nothing_for_those_who_wait():
     assert scene.pool.tick(scene.now) == []
 
 
+@pytest.mark.promise(33)
 def test_who_waits_out_a_pause_is_told_so():
     scene = Scene(cap=1)
     scene.connect()
@@ -35,6 +39,7 @@ def test_who_waits_out_a_pause_is_told_so():
     assert scene.pool.expire(waiter, scene.now) == [Refuse(waiter, Reason.PAUSED)]
 
 
+@pytest.mark.promise(33)
 def test_a_killed_call_is_told_so_wherever_it_stands():
     scene = Scene(cap=1)
     scene.connect()

@@ -1,5 +1,7 @@
 """What a pool does with more calls than it can serve: tenants' limits, calls that come too late, an adaptive limit."""
 
+import pytest
+
 from pooler.core.actions import Offer, Refuse
 from pooler.core.fairness import Share
 from pooler.core.shedding import PROBE_EVERY, SAMPLES_MIN
@@ -27,6 +29,7 @@ def busy(scene: Scene) -> Waiter:
     return waiter
 
 
+@pytest.mark.promise(24)
 def test_a_call_that_cannot_end_in_time_is_refused_at_its_turn_while_others_wait():
     scene = Scene(cap=1)
     scene.connect()
@@ -69,6 +72,7 @@ def test_one_in_twenty_goes_through_as_a_probe():
     ]
 
 
+@pytest.mark.promise(24)
 def test_where_most_calls_come_too_late_the_probes_are_few_beside_those_in_time():
     scene = Scene(cap=1)
     scene.connect()
@@ -128,6 +132,7 @@ def test_a_tenants_own_limits_refuse_only_its_own_calls():
     assert scene.finish(held) == [Offer(queued)]
 
 
+@pytest.mark.promise(22)
 def test_a_full_queue_makes_room_for_a_tenant_who_takes_up_less_of_it_than_another():
     scene = Scene(cap=1, queue_max=3)
     scene.connect()

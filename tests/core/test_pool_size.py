@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from pooler.core.actions import Close, GiveUp, Interrupt, Offer, Refuse
 from pooler.core.states import ConnectionState
 from pooler.errors import Reason
@@ -55,6 +57,7 @@ def test_a_smaller_cap_gives_up_no_more_starts_than_it_must():
     assert scene.pool.count(ConnectionState.STARTING) == 3
 
 
+@pytest.mark.promise(2)
 def test_a_smaller_cap_lets_present_users_finish_and_then_holds():
     scene = Scene(cap=3)
     scene.connect(3)
@@ -71,6 +74,7 @@ def test_a_smaller_cap_lets_present_users_finish_and_then_holds():
     assert scene.pool.held == 1
 
 
+@pytest.mark.promise(2)
 def test_a_cap_that_grows_again_while_the_surplus_is_leaving_starts_only_what_fits():
     scene = Scene(cap=3)
     scene.connect(3)
@@ -83,6 +87,7 @@ def test_a_cap_that_grows_again_while_the_surplus_is_leaving_starts_only_what_fi
     assert scene.pool.held == 3
 
 
+@pytest.mark.promise(31)
 def test_a_draining_pool_refuses_who_comes_and_serves_who_waits():
     scene = Scene(cap=1)
     scene.connect()
@@ -133,6 +138,7 @@ def test_a_draining_pool_gives_up_a_start_when_the_time_of_the_last_one_is_over(
     ]
 
 
+@pytest.mark.promise(31)
 def test_at_the_end_of_patience_waiters_are_refused_and_work_is_stopped():
     scene = Scene(cap=2)
     scene.connect(2)

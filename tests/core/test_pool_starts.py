@@ -1,5 +1,7 @@
 """When a pool starts clients: slots are taken before and freed after, a start belongs to nobody, failures are borne."""
 
+import pytest
+
 from pooler.core.actions import Close, GiveUp, Offer, Open, Refuse
 from pooler.core.rules import Fate, StartFailure
 from pooler.core.slots import Slot
@@ -13,6 +15,7 @@ def fail(scene: Scene, slot: Slot, failure: StartFailure = StartFailure.OTHER, w
     return scene.pool.start_failed(slot, failure, words, scene.now) + scene.pool.gone(slot, scene.now)
 
 
+@pytest.mark.promise(1)
 def test_the_first_caller_has_a_client_started_in_a_slot_that_is_taken_at_once():
     scene = Scene()
     _, actions = scene.ask()
@@ -21,6 +24,7 @@ def test_the_first_caller_has_a_client_started_in_a_slot_that_is_taken_at_once()
     assert (slot.state, scene.pool.held) == (ConnectionState.STARTING, 1)
 
 
+@pytest.mark.promise(1)
 def test_a_slot_is_free_only_when_the_death_of_its_connection_is_confirmed():
     scene = Scene(cap=1)
     (slot,) = scene.connect()
@@ -33,6 +37,7 @@ def test_a_slot_is_free_only_when_the_death_of_its_connection_is_confirmed():
     assert opening.slot is not slot
 
 
+@pytest.mark.promise(1)
 def test_no_more_starts_than_the_cap_whatever_the_demand():
     scene = Scene(cap=3, parallel_starts=10)
     for _ in range(50):
@@ -40,6 +45,7 @@ def test_no_more_starts_than_the_cap_whatever_the_demand():
     assert scene.pool.count(ConnectionState.STARTING) == 3
 
 
+@pytest.mark.promise(4)
 def test_the_reserve_lies_inside_the_cap():
     scene = Scene(cap=3, reserve=1, parallel_starts=10)
     for _ in range(50):
@@ -47,6 +53,7 @@ def test_the_reserve_lies_inside_the_cap():
     assert scene.pool.count(ConnectionState.STARTING) == 2
 
 
+@pytest.mark.promise(9)
 def test_starts_run_in_parallel_up_to_their_bound_and_the_next_follows_at_once():
     scene = Scene(cap=5, parallel_starts=2)
     for _ in range(9):
@@ -72,6 +79,7 @@ def test_fewer_starts_are_needed_where_a_connection_takes_several_calls():
     assert [len(started(scene.ask()[1])) for _ in range(4)] == [1, 0, 0, 1]
 
 
+@pytest.mark.promise(10)
 def test_a_waiter_takes_whatever_comes_first_a_returned_connection_or_the_new_one():
     scene = Scene(cap=2)
     scene.connect()
@@ -82,6 +90,7 @@ def test_a_waiter_takes_whatever_comes_first_a_returned_connection_or_the_new_on
     assert Offer(second) in scene.open(started(actions)[0])
 
 
+@pytest.mark.promise(12)
 def test_a_start_survives_the_caller_that_asked_for_it():
     scene = Scene(cap=1)
     impatient, actions = scene.ask()
@@ -91,6 +100,7 @@ def test_a_start_survives_the_caller_that_asked_for_it():
     assert slot_of(scene.running()) is slot
 
 
+@pytest.mark.promise(11)
 def test_starts_whose_demand_has_gone_before_they_began_are_never_made():
     scene = Scene(cap=8, parallel_starts=1)
     _, actions = scene.ask()
@@ -101,6 +111,7 @@ def test_starts_whose_demand_has_gone_before_they_began_are_never_made():
     assert scene.pool.starts.total == 1
 
 
+@pytest.mark.promise(13)
 def test_waiters_hear_the_backends_own_words_when_nothing_is_open_or_on_its_way():
     scene = Scene(cap=1)
     first, actions = scene.ask()
@@ -137,6 +148,7 @@ def test_while_a_connection_is_being_reset_a_failed_start_is_nobodys_business():
     assert scene.pool.was_reset(slot, True, scene.now) == [Offer(waiter)]
 
 
+@pytest.mark.promise(13)
 def test_after_a_failure_callers_are_told_at_once_until_the_pause_is_over():
     scene = Scene(cap=1)
     fail(scene, started(scene.ask()[1])[0], words="connection refused")
@@ -148,6 +160,7 @@ def test_after_a_failure_callers_are_told_at_once_until_the_pause_is_over():
     assert len(started(scene.ask()[1])) == 1
 
 
+@pytest.mark.promise(14)
 def test_a_backend_that_is_away_is_probed_by_one_start_at_a_time_without_demand():
     scene = Scene(cap=8, parallel_starts=8)
     (slot,) = started(scene.pool.tick(scene.now))
@@ -160,6 +173,7 @@ def test_a_backend_that_is_away_is_probed_by_one_start_at_a_time_without_demand(
     assert scene.pool.serving
 
 
+@pytest.mark.promise(14)
 def test_on_recovery_the_waiters_bring_one_then_two_then_four_starts():
     scene = Scene(cap=16, parallel_starts=8)
     fail(scene, started(scene.ask()[1])[0])
@@ -175,6 +189,7 @@ def test_on_recovery_the_waiters_bring_one_then_two_then_four_starts():
     assert widths[:3] == [1, 2, 4]
 
 
+@pytest.mark.promise(13)
 def test_ten_thousand_failed_starts_leave_no_slot_behind():
     scene = Scene(cap=4, parallel_starts=4)
     for _ in range(10_000):
@@ -250,6 +265,7 @@ def test_a_start_that_was_given_up_and_fails_proves_nothing():
     assert scene.open(opening.slot) == [Offer(waiter)]
 
 
+@pytest.mark.promise(34)
 def test_a_start_that_was_given_up_and_succeeds_all_the_same_serves_nobody():
     scene = Scene(cap=1)
     waiter, actions = scene.ask()
@@ -275,6 +291,7 @@ def test_a_start_that_was_given_up_counts_among_the_parallel_ones_until_it_has_e
     assert isinstance(opening, Open)
 
 
+@pytest.mark.promise(40)
 def test_it_does_not_say_that_it_serves_before_a_first_start_has_proved_it():
     scene = Scene()
     assert not scene.pool.serving

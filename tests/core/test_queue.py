@@ -17,6 +17,7 @@ def queue_of(*waiters: Waiter) -> Queue:
     return queue
 
 
+@pytest.mark.promise(21)
 def test_whoever_came_first_is_served_first():
     first, second, third = waiter(1), waiter(2), waiter(3)
     assert queue_of(first, second, third).clear() == [first, second, third]
@@ -33,6 +34,7 @@ def test_a_batch_call_stands_behind_the_people_who_come_within_its_handicap():
     assert queue_of(batch, soon, late).clear() == [soon, batch, late]
 
 
+@pytest.mark.promise(21)
 def test_a_batch_call_is_not_starved_by_a_steady_stream_of_people():
     queue = queue_of(batch := waiter(0, Priority.BATCH))
     served = []

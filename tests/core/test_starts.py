@@ -39,6 +39,7 @@ def test_the_pause_doubles_with_each_failure_up_to_a_bound():
     assert pauses[-3:] == pytest.approx([PAUSE_MAX_SECONDS] * 3)
 
 
+@pytest.mark.promise(14)
 def test_the_pause_is_spread_so_that_poolers_do_not_probe_in_step():
     shortest, longest = starts(jitter=0.0), starts(jitter=1.0)
     assert fail_probe(longest, NOW) == pytest.approx(2 * fail_probe(shortest, NOW))
@@ -52,6 +53,7 @@ def test_starts_that_were_under_way_together_lengthen_the_pause_once():
     assert policy.failures == 8
 
 
+@pytest.mark.promise(15)
 def test_an_outage_of_days_is_followed_by_the_same_short_pauses():
     policy, now = starts(), NOW
     for _ in range(10_000):

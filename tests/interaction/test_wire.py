@@ -96,6 +96,7 @@ async def test_a_call_that_was_slow_says_so_apart_from_one_that_waited(pooler: L
             hog.cancel()
 
 
+@pytest.mark.promise(23)
 async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(bare_line: Line) -> None:
     small = {**SIMULATED, "backends": {"sim": {"kind": "simulated", "pool": {"cap": 1, "queue_max": 1}}}}
     await bare_line.start_pooler(small)
@@ -119,6 +120,7 @@ async def test_a_caller_that_leaves_stops_the_work_and_frees_the_connection(pool
         assert (await stub.Call(wire.request("echo", value="next"))).result == b'{"result":"next"}'
 
 
+@pytest.mark.promise(6)
 async def test_a_caller_that_leaves_while_queued_starts_no_work(pooler: Line) -> None:
     async with wire.stub(pooler.pooler.address) as stub:
         hogs = [asyncio.ensure_future(stub.Call(wire.request("work", seconds=60))) for _ in range(2)]
@@ -236,6 +238,7 @@ async def health(channel: grpc.aio.Channel, service: str) -> Any:
     return (await check(health_pb2.HealthCheckRequest(service=service))).status
 
 
+@pytest.mark.promise(40)
 async def test_health_tells_each_backend_from_the_pooler_itself(bare_line: Line) -> None:
     down = {"kind": "simulated", "refuse": "closed for the night", "pool": {"cap": 1}}
     operations = {**SIMULATED["operations"], "lost": {"backend": "down", "method": "wrong", "effect": "read"}}
@@ -267,6 +270,7 @@ async def test_reflection_names_the_services(pooler: Line) -> None:
     assert {"penstock.v1.PoolerService", "penstock.v1.AdminService", "grpc.health.v1.Health"} <= names
 
 
+@pytest.mark.promise(31)
 async def test_a_stop_answers_what_runs_refuses_what_comes_and_closes_every_connection(pooler: Line) -> None:
     system = pooler.system()
     async with wire.stream(pooler.pooler.address) as stream:

@@ -173,6 +173,7 @@ async def outcome(stub: "pooler_pb2_grpc.PoolerServiceAsyncStub") -> str:
     return "OK"
 
 
+@pytest.mark.promise(15, 40)
 def test_a_pooler_starts_while_its_backend_is_down_and_heals_when_it_comes_up(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, PostgresServer(Path(folder)) as server:
         server.stop()
@@ -239,6 +240,7 @@ def test_a_worker_that_died_while_idle_costs_nobody_a_call(loans: Pooler) -> Non
         assert call_tool(frontend.url, "echo", {"value": "second"})["structuredContent"] == {"result": "second"}
 
 
+@pytest.mark.promise(31)
 def test_a_pooler_that_is_asked_to_stop_ends_in_order_and_leaves_no_process(loans: Pooler) -> None:
     eventually(1, lambda: backend_of(loans).idle)
     (pid,) = worker_pids(loans)

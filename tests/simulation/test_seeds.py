@@ -59,6 +59,7 @@ def test_the_worlds_differ_enough_to_see_a_call_end_in_every_way():
     assert set(seen) == {"ANSWER", *Reason} - NEVER_HERE
 
 
+@pytest.mark.promise(1, 2, 5, 6, 7)
 @pytest.mark.parametrize("seed", seeds())
 def test_a_pool_keeps_its_promises_in_the_world_of_a_seed(seed):
     try:
