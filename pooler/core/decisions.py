@@ -82,14 +82,14 @@ class Decisions:
         """Who finds no place in the queue when this one comes: nobody, the newcomer, or one of a greedier tenant."""
         if self.queue.full(newcomer.tenant):
             return newcomer
-        if len(self.queue) < self.rules.queue_max or self._room:
+        if len(self.queue) < self.rules.queue_max or self._served_at_once(newcomer):
             return None
         return self.queue.gives_way(newcomer.tenant) or newcomer
 
-    @property
-    def _room(self) -> bool:
-        """Whether another call could be served without anybody's return."""
-        return self.ledger.idle() is not None or self.ledger.shared() is not None
+    def _served_at_once(self, newcomer: Waiter) -> bool:
+        """Whether a call needs nobody's return, and so no place in the queue."""
+        free = self.ledger.idle() is not None or self.ledger.shared() is not None
+        return free and not self._held_back and self.queue.would_serve(newcomer.tenant)
 
     def _grant(self, slot: Slot, waiter: Waiter, now: float) -> None:
         waiter.offered(slot, now)

@@ -120,6 +120,12 @@ class Queue:
         most = self._shares[tenant].queue_max
         return most is not None and tenant in self._lanes and self._lanes[tenant].length >= most
 
+    def would_serve(self, tenant: str) -> bool:
+        """Whether a tenant's own limit of connections leaves one for a newcomer."""
+        most = self._shares[tenant].connections_max if tenant in self._shares else None
+        lane = self._lanes.get(tenant)
+        return most is None or lane is None or lane.held + lane.length < most
+
     def push(self, waiter: Waiter, front: bool = False) -> None:
         """Puts a waiter behind those of its tenant and priority; or before them, when it lost its turn blamelessly."""
         lane = self._lane(waiter.tenant)

@@ -29,6 +29,17 @@ def test_a_pause_starts_nothing_for_those_who_wait():
     assert scene.pool.tick(scene.now) == []
 
 
+@pytest.mark.promise(23)
+def test_the_queue_is_bounded_in_a_pause_although_connections_are_idle():
+    scene = Scene(cap=2, queue_max=3)
+    scene.connect(2)
+    scene.pool.pause()
+    waiting = [scene.queued() for _ in range(3)]
+    (refused,) = scene.ask()[1]
+    assert refused.reason is Reason.QUEUE_FULL
+    assert all(waiter in scene.pool.queue for waiter in waiting)
+
+
 @pytest.mark.promise(33)
 def test_who_waits_out_a_pause_is_told_so():
     scene = Scene(cap=1)

@@ -146,6 +146,18 @@ def test_a_full_queue_makes_room_for_a_tenant_who_takes_up_less_of_it_than_anoth
     assert [waiter in scene.pool.queue for waiter in (first, second, third, modest)] == [True, True, False, True]
 
 
+@pytest.mark.promise(23)
+def test_the_queue_is_bounded_for_a_tenant_at_its_limit_although_connections_are_idle():
+    scene = Scene(cap=3, queue_max=2, shares={"a": Share(connections_max=1)})
+    scene.connect(3)
+    for _ in range(3):
+        scene.ask(caller(scene, "a"))
+    _, (refused,) = scene.ask(caller(scene, "a"))
+    assert refused.reason is Reason.QUEUE_FULL
+    other, actions = scene.ask(caller(scene, "b"))
+    assert actions == [Offer(other)]
+
+
 def test_a_tenants_limit_causes_no_start_that_could_serve_nobody():
     scene = Scene(cap=3, shares={"a": Share(connections_max=1)})
     scene.connect(1)
