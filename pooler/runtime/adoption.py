@@ -103,9 +103,10 @@ class Adoption:
         """
         pool, traits, reap = self._driver.pool, self._driver.kit.adapter.traits, self._driver.bounds.reap
         waiting = list(left)
-        if waiting and not traits.reserve and pool.held >= pool.rules.places:
+        if waiting and not traits.reserve and len(self._slots) >= pool.rules.places:
             await asyncio.sleep(reap if traits.orphan_seconds is None else min(traits.orphan_seconds, reap))
-            while waiting and pool.held >= pool.rules.places:
+            # Counted beforehand: what one of them frees is taken for a start at once.
+            for _ in range(min(len(waiting), len(self._slots) - pool.rules.places + 1)):
                 self._release(waiting.pop(0), certain=False)
         return waiting
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -9,6 +10,8 @@ import psycopg
 import pytest
 
 from pooler.backends.base import BackendError, Connection, FailureKind, Operation, Tag, Verdict, Work
+from pooler.backends.postgres import connection as connections
+from pooler.backends.postgres import exchange
 from pooler.backends.postgres.adapter import Adapter, build
 from pooler.backends.postgres.connection import NAME_BYTES_MAX, name
 from pooler.backends.postgres.exchange import PREPARED_MAX
@@ -304,3 +307,26 @@ def test_a_statement_that_streams_to_the_client_is_refused() -> None:
     settings = Settings.model_validate({"url": "host=db dbname=orders"})
     (fault,) = settings.check(Operation("dump", "read", {}, "COPY things TO STDOUT"))
     assert "COPY streams to the client" in fault
+
+
+async def test_a_server_that_cannot_watch_its_clients_is_used_all_the_same(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "WATCHING", "no_such_setting")  # as to a server before PostgreSQL 14
+    monkeypatch.setattr(connections, "WATCH", "-c no_such_setting=1000")
+    adapter = adapter_of(postgres_server.url)
+
+    opened = await asyncio.gather(*(adapter.open(replace(TAG, slot=slot)) for slot in range(3)))
+
+    assert postgres_server.connections() == 3
+    for connection in opened:
+        assert await adapter.close(connection, force=False)
+
+
+async def test_a_server_watches_its_clients_unless_the_url_says_otherwise(postgres_server: PostgresServer) -> None:
+    for options, expected in (("", "1s"), ("?options=-c%20client_connection_check_interval%3D5000", "5s")):
+        adapter = adapter_of(postgres_server.url + options)
+        connection = await adapter.open(TAG)
+        query = exchange.column(connection, b"SHOW client_connection_check_interval", None)
+        assert await connection.run(query) == [expected]
+        await adapter.close(connection, force=False)

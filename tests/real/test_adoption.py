@@ -26,7 +26,7 @@ from tests.real.test_faults import eventually
 from tests.servers.mariadb import MariadbServer
 from tests.servers.postgres import PostgresServer
 
-pytestmark = pytest.mark.anyio
+pytestmark = pytest.mark.promise(1)
 
 CAP = 3
 SECONDS = {"type": "number"}
@@ -116,18 +116,10 @@ def locks(tmp_path: Path) -> Iterator[Path]:
             signal_tagged(pid, tag, signal.SIGKILL)
 
 
-@pytest.mark.parametrize(
-    "habits",
-    [
-        (),
-        ("--stubborn",),
-        ("--child", "fork"),
-        ("--child", "session"),
-        ("--child", "spawn"),
-        ("--stubborn", "--child", "spawn"),
-    ],
-    ids=" ".join,
-)
+HABITS = [("--stubborn",), ("--child", "session"), ("--child", "spawn"), ("--stubborn", "--child", "fork")]
+
+
+@pytest.mark.parametrize("habits", HABITS, ids=" ".join)
 def test_workers_of_a_killed_pooler_are_ended_and_never_outnumber_the_cap_with_the_new_ones(
     tmp_path: Path, locks: Path, habits: tuple[str, ...]
 ) -> None:

@@ -23,6 +23,7 @@ from pooler.core.rules import Rules
 from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
 from pooler.runtime.driver import Driver
+from pooler.runtime.slotfiles import SlotFiles
 from pooler.runtime.starter import Bounds
 from pooler.runtime.turns import Kit, Outcome, Turn
 
@@ -154,6 +155,7 @@ class Rig:
         rules: Mapping[str, Any] | None = None,
         bounds: Bounds | None = None,
         seed: int = 0,
+        files: SlotFiles | None = None,
         **manners: Any,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -167,6 +169,7 @@ class Rig:
             Rules(**{"cap": 2, **(rules or {})}),
             bounds or Bounds(),
             "sim",
+            files,
             clock=self._loop.time,
             randomness=random.Random(seed),
         )
