@@ -54,7 +54,9 @@ class PoolerSettings(_Part):
         "127.0.0.1:7434", description="Where the console, the metrics and the health pages are served."
     )
     state_dir: Path = Field(
-        Path(".penstock"), description="The folder of the slot files, relative to where the pooler is started."
+        Path(".penstock"),
+        description="What a pooler keeps for the one after it: its name, and a file for each slot. A folder of its own, "
+        "on a local disk, relative to where the pooler is started.",
     )
     calls_max: Count = Field(10_000, ge=1, description="The most calls at once; one more is refused.")
     request_bytes_max: Bytes = Field(4 << 20, description="The largest request.")

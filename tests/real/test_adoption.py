@@ -196,6 +196,7 @@ def test_statements_of_a_killed_pooler_are_stopped_and_postgresql_never_counts_m
     eventually(0, postgres_server.connections)
 
 
+@pytest.mark.promise(4)
 def test_statements_of_a_killed_pooler_are_stopped_and_mariadb_never_counts_more_than_the_cap(
     tmp_path: Path, mariadb_server: MariadbServer
 ) -> None:
