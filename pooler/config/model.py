@@ -55,8 +55,8 @@ class PoolerSettings(_Part):
     )
     state_dir: Path = Field(
         Path(".penstock"),
-        description="What a pooler keeps for the one after it: its name, and a file for each slot. A folder of its own, "
-        "on a local disk, relative to where the pooler is started.",
+        description="What a pooler keeps for the one after it: its name, and a file for each slot. "
+        "A folder of its own, on a local disk, relative to where the pooler is started.",
     )
     calls_max: Count = Field(10_000, ge=1, description="The most calls at once; one more is refused.")
     request_bytes_max: Bytes = Field(4 << 20, description="The largest request.")
