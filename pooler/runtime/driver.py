@@ -20,6 +20,7 @@ from pooler.core.rules import Fate, Rules, StartFailure
 from pooler.core.slots import Slot, Waiter
 from pooler.errors import Fault, Reason
 from pooler.runtime import faults, starter
+from pooler.runtime.alarms import Alarms
 from pooler.runtime.slotfiles import SlotFiles
 from pooler.runtime.starter import Bounds, Start
 from pooler.runtime.turns import Kit, Outcome, Timing, Turn
@@ -69,6 +70,7 @@ class Driver:
         self._connections: dict[Slot, tuple[Kit, Connection]] = {}
         self._starting: dict[Slot, Start] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._alarms = Alarms(clock, self._time_is_over)
         self.side_channels = asyncio.Semaphore(max(1, rules.reserve))
         self._serving = False
         self._empty = asyncio.Event()
@@ -128,6 +130,7 @@ class Driver:
             await self._emptied(stopping)
         if self._upkeep is not None:
             self._upkeep.cancel()
+        self._alarms.stop()
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
@@ -175,9 +178,7 @@ class Driver:
 
     def _offer(self, waiter: Waiter) -> None:
         assert isinstance(waiter, Turn)
-        if waiter.timer is not None:
-            waiter.timer.cancel()
-            waiter.timer = None
+        self._alarms.silence(waiter)
         waiter.task = self.spawn(self._work(waiter))
 
     def _refuse(self, refusal: Refuse) -> None:
@@ -192,14 +193,17 @@ class Driver:
         turn.task.cancel()
         self._settle_turn(turn, faults.interrupted(self.name, turn.operation, interrupt.reason, turn.read))
 
-    def _expire(self, turn: Turn) -> None:
-        turn.timer = None
-        self._conclude(self.pool.expire(turn, self._clock()))
+    def _time_is_over(self, turn: Turn) -> None:
+        if turn.grant is None:
+            self._conclude(self.pool.expire(turn, self._clock()))
+        elif turn.task is not None:
+            turn.overdue = True
+            turn.task.cancel()
 
     def _ask(self, turn: Turn, again: bool = False) -> None:
         self._apply(self.pool.ask(turn, self._clock(), again))
         if turn.grant is None and turn.deliver is not None:
-            turn.timer = self._loop.call_later(turn.give_up_at - self._clock(), self._expire, turn)
+            self._alarms.set(turn, turn.give_up_at)
 
     # Work
 
@@ -236,7 +240,7 @@ class Driver:
             return Failure(FailureKind.USER_ERROR, f"operation {turn.operation!r} was removed while the call waited")
         work = Work(prepared, turn.arguments, turn.caller, seconds)
         turn.overdue = False
-        bound = self._loop.call_later(seconds, self._overrun, turn)  # half of what `asyncio.timeout` costs a call
+        self._alarms.set(turn, began + seconds)
         try:
             return await (turn.errand(connection) if turn.errand else kit.adapter.execute(connection, work))
         except asyncio.CancelledError as error:
@@ -249,7 +253,7 @@ class Driver:
                     log.exception("unforeseen failure", backend=self.name, request=turn.caller.request_id)
                 return failure
         finally:
-            bound.cancel()
+            self._alarms.silence(turn)
             if turn.overdue:
                 starter.uninterrupt()
         starter.uninterrupt()  # the interrupt is answered here: what follows is the connection's clean-up
@@ -257,11 +261,6 @@ class Driver:
             self.pool.stopping(turn)
             self._settle_turn(turn, faults.slow(self.name, turn.operation, seconds, turn.read), began)
         return None
-
-    def _overrun(self, turn: Turn) -> None:
-        assert turn.task is not None
-        turn.overdue = True
-        turn.task.cancel()
 
     def _worth_another_try(self, turn: Turn, failure: Failure) -> bool:
         """Whether a call lost its connection through no doing of its own: once, and never a write that has begun.
@@ -282,9 +281,8 @@ class Driver:
 
     def _settle_turn(self, turn: Turn, result: Answer | Fault, began: float | None = None) -> None:
         """Delivers an outcome, unless one has been delivered."""
-        if turn.timer is not None:
-            turn.timer.cancel()
-            turn.timer = None
+        if turn.grant is None:
+            self._alarms.silence(turn)
         deliver, turn.deliver = turn.deliver, None
         if deliver is None:
             return

@@ -46,7 +46,8 @@ class Turn(Waiter):
     """The bound on the backend's work."""
     deliver: Callable[[Outcome], None] | None = None
     """Called once, with the outcome; then None."""
-    timer: asyncio.TimerHandle | None = None
+    alarm: int = 0
+    """The number of its present alarm, and 0 when it has none. Only `alarms` writes it."""
     task: asyncio.Task[None] | None = None
     overdue: bool = False
     """Whether its work has outlived its bound, and is being cancelled."""

@@ -1,5 +1,7 @@
 """Between the wire's messages and the rooms' own values. The only place that knows both; it decides nothing."""
 
+from sys import intern
+
 from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
 from pooler.runtime.dispatch import Request
@@ -26,8 +28,8 @@ def request(message: pb.CallRequest, rpc_seconds: float | None) -> Request:
         operation=message.operation,
         arguments=message.arguments,
         timeout_seconds=min(seconds, max(rpc_seconds, 0.001)) if rpc_seconds is not None else seconds,
-        tenant=context.tenant or "default",
-        principal=context.principal or "anonymous",
+        tenant=intern(context.tenant or "default"),  # many calls of few names wait at once
+        principal=intern(context.principal or "anonymous"),
         priority=Priority.BATCH if context.priority == pb.PRIORITY_BATCH else Priority.INTERACTIVE,
         request_id=context.request_id,
         traceparent=context.traceparent,

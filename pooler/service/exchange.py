@@ -67,6 +67,8 @@ class Exchange:
         self._window = WINDOW_BYTES
         self._last_id = 0
         self._leave: dict[int, Callable[[], None]] = {}
+        self._answer = self._deliver
+        """One bound method for all calls that wait, instead of one each."""
         self._frames: deque[pb.ServerFrame] = deque()
         self._outgoing: dict[int, Outgoing] = {}
         self._ready: deque[Outgoing] = deque()
@@ -170,7 +172,7 @@ class Exchange:
             return
         try:
             request = convert.request(call.request, None)
-            self._leave[call.id] = self._dispatcher.submit(request, partial(self._deliver, call.id))
+            self._leave[call.id] = self._dispatcher.submit(request, partial(self._answer, call.id))
         except Fault as fault:
             self._deliver(call.id, Outcome(fault, Timing()))
 
