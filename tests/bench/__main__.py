@@ -11,7 +11,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-NAMES = ("point_select", "queueing", "cold_start")
+NAMES = ("point_select", "queueing", "cold_start", "hand_over", "queued_memory")
 
 
 def main() -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import grpc
 
@@ -49,44 +51,91 @@ async def unary(address: str, requests: list[pb.CallRequest], callers: int) -> R
     return run
 
 
+class Line:
+    """One exchange stream. Whatever is asked in one turn of the loop travels as one message, as from a frontend."""
+
+    def __init__(self) -> None:
+        self._answered: dict[int, Callable[[pb.ExchangeHead], None]] = {}
+        self._waiting: list[pb.ClientFrame] = [pb.ClientFrame(hello=pb.ClientHello(version=1, boot_id="bench"))]
+        self._wake = asyncio.Event()
+        self._ids = 0
+        self._over = False
+
+    def ask(self, request: pb.CallRequest, answered: Callable[[pb.ExchangeHead], None]) -> int:
+        """Sends a call; `answered` gets its head. Returns its id."""
+        self._ids += 1
+        self._answered[self._ids] = answered
+        self._send(pb.ClientFrame(call=pb.ExchangeCall(id=self._ids, request=request)))
+        return self._ids
+
+    def cancel(self, call_id: int) -> None:
+        """Leaves a call."""
+        self._send(pb.ClientFrame(cancel=pb.ExchangeCancel(id=call_id)))
+
+    @property
+    def under_way(self) -> int:
+        """Calls that have no head yet."""
+        return len(self._answered)
+
+    def _send(self, frame: pb.ClientFrame) -> None:
+        self._waiting.append(frame)
+        self._wake.set()
+
+    async def _batches(self) -> AsyncIterator[pb.ClientBatch]:
+        while not self._over:
+            if self._waiting:
+                frames, self._waiting = self._waiting, []
+                yield pb.ClientBatch(frames=frames)
+            await self._wake.wait()
+            self._wake.clear()
+
+    async def _read(self, batches: AsyncIterable[pb.ServerBatch]) -> None:
+        async for batch in batches:
+            for frame in batch.frames:
+                if frame.WhichOneof("frame") == "head":
+                    self._answered.pop(frame.head.id)(frame.head)
+
+    @classmethod
+    @asynccontextmanager
+    async def to(cls, address: str) -> AsyncIterator["Line"]:
+        """A line to a pooler. What is still under way at the end is left to the pooler to cancel."""
+        line = cls()
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub = pooler_pb2_grpc.PoolerServiceStub(channel)
+            await channel.channel_ready()
+            reading = asyncio.create_task(line._read(stub.Exchange(line._batches())))
+            try:
+                yield line
+            finally:
+                line._over = True
+                line._wake.set()
+                if line.under_way:
+                    reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+
+
 async def exchange(address: str, requests: list[pb.CallRequest], callers: int) -> Run:
     """Sends each request once over one exchange stream, this many under way at a time."""
-    run, todo = Run(), iter(enumerate(requests, 1))
-    sent: dict[int, float] = {}
-    waiting: list[pb.ClientFrame] = []
-    wake = asyncio.Event()
+    run, todo = Run(), iter(requests)
+    left, over = len(requests), asyncio.Event()
 
     def send_next() -> None:
-        if (numbered := next(todo, None)) is not None:
-            number, request = numbered
-            waiting.append(pb.ClientFrame(call=pb.ExchangeCall(id=number, request=request)))
-            sent[number] = time.perf_counter()
-            wake.set()
+        if (request := next(todo, None)) is not None:
+            line.ask(request, partial(answered, time.perf_counter()))
 
-    def answered(head: pb.ExchangeHead) -> None:
-        run.latencies.append(time.perf_counter() - sent.pop(head.id))
+    def answered(began: float, head: pb.ExchangeHead) -> None:
+        nonlocal left
+        run.latencies.append(time.perf_counter() - began)
         run.failures += head.HasField("error")
+        left -= 1
+        if not left:
+            over.set()
         send_next()
-        wake.set()
 
-    async def batches() -> AsyncIterator[pb.ClientBatch]:
-        yield pb.ClientBatch(frames=[pb.ClientFrame(hello=pb.ClientHello(version=1, boot_id="bench"))])
-        while sent or waiting:
-            await wake.wait()
-            wake.clear()
-            frames, waiting[:] = waiting[:], []
-            if frames:
-                yield pb.ClientBatch(frames=frames)
-
-    async with grpc.aio.insecure_channel(address) as channel:
-        stub = pooler_pb2_grpc.PoolerServiceStub(channel)
-        await channel.channel_ready()
+    async with Line.to(address) as line:
         began = time.perf_counter()
         for _ in range(callers):
             send_next()
-        async for batch in stub.Exchange(batches()):
-            for frame in batch.frames:
-                if frame.WhichOneof("frame") == "head":
-                    answered(frame.head)
+        await over.wait()
         run.seconds = time.perf_counter() - began
     return run

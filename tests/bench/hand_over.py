@@ -1,0 +1,145 @@
+"""What the pool itself costs: CPU from asking for a connection to its return, when nothing is done with it."""
+
+import asyncio
+import time
+from typing import Any
+
+from psycopg_pool import AsyncConnectionPool
+
+from pooler.backends.base import (
+    Adapter,
+    Answer,
+    Caller,
+    Connection,
+    Failure,
+    FailureKind,
+    Operation,
+    Tag,
+    Traits,
+    Verdict,
+    Work,
+)
+from pooler.core.rules import Rules
+from pooler.runtime.driver import Driver
+from pooler.runtime.starter import Bounds
+from pooler.runtime.turns import Kit, Outcome, Turn
+
+CALLERS = 256
+CONNECTIONS = 4
+CALLS = 50_000
+ROUNDS = 3
+TARGET_MICROSECONDS = 15
+DONE = Answer(b"{}")
+CALLER = Caller("default", "anonymous", "")
+NO_ARGUMENTS: dict[str, Any] = {}
+
+
+class Effortless(Adapter[Connection, tuple[()]]):
+    """A backend that answers at once, so that what is measured is not it."""
+
+    traits = Traits(io="async", affinity="none", cancel="native", reset="full", tx="none", fate="shared")
+
+    def prepare(self, operation: Operation) -> tuple[()]:
+        return ()
+
+    async def open(self, tag: Tag) -> Connection:
+        return Connection(tag)
+
+    async def validate(self, connection: Connection) -> None:
+        return None
+
+    async def execute(self, connection: Connection, work: Work) -> Answer:
+        return DONE
+
+    async def cancel(self, connection: Connection) -> Verdict:
+        return Verdict.CLEAN
+
+    async def reset(self, connection: Connection) -> Verdict:
+        return Verdict.CLEAN
+
+    async def close(self, connection: Connection, force: bool) -> bool:
+        return True
+
+    def classify(self, error: BaseException) -> Failure:
+        return Failure(FailureKind.BUG, str(error))
+
+
+class Callers:
+    """So many callers, each of whom asks again as soon as it has its answer."""
+
+    def __init__(self, driver: Driver, calls: int) -> None:
+        self.todo = calls
+        self.under_way = 0
+        self._driver = driver
+        self._over = asyncio.get_running_loop().create_future()
+
+    async def all_served(self) -> None:
+        for _ in range(CALLERS):
+            self._ask()
+        await self._over
+
+    def _ask(self) -> None:
+        self.todo -= 1
+        self.under_way += 1
+        now = time.monotonic()
+        deadline = now + 60
+        self._driver.submit(
+            Turn(
+                asked_at=now,
+                give_up_at=deadline,
+                deadline=deadline,
+                operation="nothing",
+                arguments=NO_ARGUMENTS,
+                caller=CALLER,
+                timeout_seconds=60,
+                deliver=self._take,
+            )
+        )
+
+    def _take(self, outcome: Outcome) -> None:
+        assert outcome.result is DONE
+        self.under_way -= 1
+        if self.todo > 0:
+            self._ask()
+        elif not self.under_way:
+            self._over.set_result(None)
+
+
+async def through_the_driver() -> float:
+    """CPU seconds a call."""
+    kit = Kit("effortless", Effortless(), {"nothing": ()})
+    driver = Driver("bench", kit, Rules(CONNECTIONS, warm=CONNECTIONS, parallel_starts=CONNECTIONS), Bounds(), "bench")
+    driver.run()
+    await Callers(driver, 2000).all_served()
+    began = time.process_time()
+    await Callers(driver, CALLS).all_served()
+    spent = (time.process_time() - began) / CALLS
+    await driver.drain(10)
+    return spent
+
+
+async def through_psycopg_pool(url: str) -> float:
+    """The same callers, who take a connection out of psycopg_pool and put it back."""
+    async with AsyncConnectionPool(url, min_size=CONNECTIONS, max_size=CONNECTIONS, open=False) as pool:
+        await pool.wait()
+
+        async def caller(calls: int) -> None:
+            for _ in range(calls):
+                async with pool.connection():
+                    await asyncio.sleep(0)  # or each caller would have its connection to itself, and nobody wait
+
+        calls = CALLS // 5
+        await asyncio.gather(*map(caller, [2] * CALLERS))
+        began = time.process_time()
+        await asyncio.gather(*map(caller, [calls // CALLERS] * CALLERS))
+        return (time.process_time() - began) / (calls // CALLERS * CALLERS)
+
+
+async def run(url: str) -> list[tuple[str, str, str]]:
+    """Rows of (what, figure, beside what)."""
+    ours = min([await through_the_driver() for _ in range(ROUNDS)]) * 1e6
+    theirs = await through_psycopg_pool(url) * 1e6
+    return [
+        ("hand-over, 256 callers on 4 connections", f"{ours:.1f} µs CPU", f"{ours / TARGET_MICROSECONDS:.2f} × 15 µs"),
+        ("the same with psycopg_pool's checkout", f"{theirs:.1f} µs CPU", f"{theirs / ours:.1f} × ours"),
+    ]
