@@ -124,6 +124,9 @@ class Mark(Protocol):
     def led_by(self, pid: int) -> None:
         """Notes the process that was started for the slot, before it can have been reaped."""
 
+    def closed(self) -> None:
+        """Notes that the connection has been closed, and that nobody could find out whether it has died."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tag:

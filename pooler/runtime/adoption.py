@@ -73,8 +73,11 @@ class Adoption:
         self._driver.spawn(self._wait_out([each for each in left if each not in listed]))
 
     async def _wait_out(self, left: Sequence[Leftover]) -> None:
-        await asyncio.sleep(self._driver.bounds.reap if left else 0)
-        for each in left:
+        """Nobody can be asked: each waits out its time, which began with its close if there was one."""
+        began = self._driver.now
+        for each in sorted(left, key=lambda each: each.closed_seconds, reverse=True):
+            until = began + self._driver.bounds.reap - each.closed_seconds
+            await asyncio.sleep(max(0.0, until - self._driver.now))
             self._release(each, certain=False)
 
     async def _ask_for(self, left: Sequence[Leftover]) -> None:

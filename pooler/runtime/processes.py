@@ -18,15 +18,22 @@ _PROC = Path("/proc")
 _MARK = f"{TAG_VARIABLE}=".encode()
 
 
+def boot() -> str | None:
+    """Which run of this machine this is. None where nobody can tell."""
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+
+
 def born(pid: int) -> str | None:
     """When the process with this number began: no other process has both. None where nobody can tell."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text()
-        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return None
     # proc(5): field 22, in ticks since the machine was started; the name in field 2 may hold spaces and brackets.
-    return f"{boot}/{stat.rpartition(')')[2].split()[19]}"
+    return f"{boot()}/{stat.rpartition(')')[2].split()[19]}"
 
 
 def tagged() -> dict[str, list[int]]:

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pooler.backends.base import Notes, Orphans, Tag
-from pooler.runtime.processes import born
+from pooler.runtime.processes import boot, born
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,9 @@ class Record(BaseModel):
     """When that process began, as `processes.born` says it: the number may have been given to another one since."""
     notes: Notes = {}
     """What the adapter wrote down for its own `census`."""
+    boot: str | None = None
+    closed_at: float | None = None
+    """Which run of the machine it was, and how many seconds old, when the connection was closed without proof."""
 
 
 class SlotFile:
@@ -77,6 +81,12 @@ class SlotFile:
         """Keeps what the adapter will need in order to ask the backend about this connection."""
         self._record.notes = notes
         self._rewrite()
+
+    def closed(self) -> None:
+        """Notes when the connection was closed, for one that waits out what nobody can confirm."""
+        if hasattr(time, "CLOCK_BOOTTIME"):
+            self._record.boot, self._record.closed_at = boot(), time.clock_gettime(time.CLOCK_BOOTTIME)
+            self._rewrite()
 
     def remove(self) -> None:
         """The slot is gone. What still has the descriptor holds a lock on nothing."""
@@ -117,6 +127,8 @@ class Leftover:
     pid: int | None = None
     born: str | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    closed_seconds: float = 0.0
+    """How long ago it was closed, as far as anybody knows."""
 
     def locked(self) -> bool:
         """Whether something that inherited the descriptor still lives."""
@@ -200,6 +212,7 @@ class SlotFiles:
             record.pid,
             record.born,
             record.notes,
+            _seconds_since(record),
         )
 
     def _tag(self, text: str, number: int, path: Path) -> Tag:
@@ -209,3 +222,10 @@ class SlotFiles:
             log.warning("slot file of another place", file=str(path), tag=text)
             pooler = self._pooler
         return Tag(pooler, self._backend, number)
+
+
+def _seconds_since(record: Record) -> float:
+    """By the machine's own count, which no correction of its clock changes; in another run of it, nobody knows."""
+    if record.closed_at is None or record.boot is None or record.boot != boot():
+        return 0.0
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - record.closed_at)

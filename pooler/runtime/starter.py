@@ -140,6 +140,8 @@ async def close(adapter: Adapter[Any, Any], connection: Connection, force: bool,
         certain = await _closed(adapter, connection, True, bounds.close)
     if not certain:
         log.warning("death not confirmed, slot kept", tag=str(connection.tag), seconds=bounds.reap)
+        if connection.tag.mark is not None:
+            connection.tag.mark.closed()
         await asyncio.sleep(bounds.reap)
     return certain
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,27 @@ def test_what_is_noted_later_stands_in_the_file_too(tmp_path: Path) -> None:
     (left,) = slots.left()
     assert (left.pid, left.notes) == (os.getpid(), {"session": 43})
     assert left.born is not None
+
+
+def test_a_connection_that_was_closed_without_proof_tells_how_long_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots = files(tmp_path)
+    slots.take(1, "oracle", "unlisted")
+    slots.take(2, "oracle", "unlisted").closed()
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: now + 40)
+
+    assert [left.closed_seconds for left in slots.left()] == [0.0, pytest.approx(40, abs=1)]
+
+
+def test_how_long_ago_something_was_in_another_run_of_the_machine_nobody_knows(tmp_path: Path) -> None:
+    slots = files(tmp_path)
+    slots.take(1, "oracle", "unlisted").closed()
+    path = tmp_path / "loans" / "1"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "boot": "another", "closed_at": 0.0}))
+
+    assert slots.left()[0].closed_seconds == 0.0
 
 
 def test_a_lock_lives_as_long_as_any_process_that_inherited_it(tmp_path: Path) -> None:

@@ -167,6 +167,20 @@ def test_where_nobody_tells_slots_are_let_go_after_their_time_unconfirmed(adapte
     virtual.run(scene())
 
 
+def test_a_connection_that_was_closed_before_the_restart_has_waited_since_then() -> None:
+    async def scene() -> None:
+        async with rig(Unlisted) as world:
+            began = world.now
+            first, second = await leave(world, 5.0, 5.0, orphans="unlisted")
+            adoption.adopt(world.driver, [replace(first, closed_seconds=20.0), replace(second, closed_seconds=50.0)])
+            await until(lambda: closing(world) == 1)
+            assert world.now - began == pytest.approx(REAP - 50, abs=0.1)
+            await until(lambda: closing(world) == 0)
+            assert world.now - began == pytest.approx(REAP - 20, abs=0.1)
+
+    virtual.run(scene())
+
+
 def test_a_backend_that_is_down_tells_nothing_and_the_pool_heals_when_it_is_back() -> None:
     async def scene() -> None:
         async with rig(Listing) as world:
