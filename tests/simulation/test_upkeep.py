@@ -41,6 +41,21 @@ def test_while_connections_age_and_are_replaced_a_caller_who_could_be_served_nev
 
 
 @pytest.mark.promise(29)
+def test_warm_connections_are_there_for_who_comes_once_in_a_while():
+    async def scene() -> None:
+        rig = Rig({"cap": 4, "warm": 3, "idle_seconds": 20.0, "lifetime_seconds": 1e6}, start_seconds=2)
+        rig.driver.run()
+        await until(lambda: rig.system.counts().open == 3)
+        for _ in range(50):
+            await asyncio.sleep(rig.driver.pool.rules.idle_seconds + 1.5)
+            await finished([rig.submit(0.1) for _ in range(3)])
+        assert waited(rig.calls)[-1] == 0
+        assert rig.system.logins_total == 3
+
+    virtual.run(scene())
+
+
+@pytest.mark.promise(29)
 def test_a_connection_that_takes_its_time_to_die_makes_nobody_wait_while_another_slot_is_free():
     async def scene() -> None:
         rig = Rig({"cap": 2, "lifetime_seconds": 10.0}, start_seconds=1, dying_seconds=60)
