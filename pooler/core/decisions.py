@@ -39,8 +39,7 @@ class Decisions:
         self._jitter = jitter
 
     def _settle(self, now: float) -> list[Action]:
-        actions: list[Action] = []
-        self._serve(now, actions)
+        actions = self._serve(now)
         if self.starts.failures and self.queue and self._hopeless(now):
             words, pause = self.starts.words, self.starts.retry_at - now
             actions += [Refuse(waiter, Reason.START_FAILED, pause, words) for waiter in self.queue.clear()]
@@ -52,7 +51,10 @@ class Decisions:
                 actions += self._retire(slot)
         return actions
 
-    def _serve(self, now: float, actions: list[Action]) -> None:
+    def _serve(self, now: float) -> list[Action]:
+        """Gives what is free to whoever is next. Refusals stand last: nobody's work waits until they have been told."""
+        actions: list[Action] = []
+        refused: list[Action] = []
         if self._promises and self.ledger.idle():
             for promising in list(self._promises):
                 self._keep_promise(promising)
@@ -65,18 +67,19 @@ class Decisions:
                 continue
             slot = self.ledger.shared() if idle is None or stale else idle
             if slot is None:
-                return
+                break
             waiter = self.queue.pop()
             if now >= waiter.give_up_at:
-                actions.append(self._too_late(waiter))
+                refused.append(self._too_late(waiter))
             elif self.queue and self.judge.too_late(waiter, now):
-                actions.append(Refuse(waiter, Reason.SHED))
+                refused.append(Refuse(waiter, Reason.SHED))
             elif waiter.whole and slot.grants:
                 slot.promised, waiter.slot = waiter, slot
                 self._promises[slot] = None
             else:
                 self._grant(slot, waiter, now)
                 actions.append(Offer(waiter))
+        return actions + refused if refused else actions
 
     def _crowded_out(self, newcomer: Waiter) -> Waiter | None:
         """Who finds no place in the queue when this one comes: nobody, the newcomer, or one of a greedier tenant."""

@@ -117,7 +117,7 @@ def test_a_waiter_whose_time_is_over_gets_no_place_and_the_next_one_does():
     running = scene.running()
     late, next_one = scene.queued(patience=5), scene.queued()
     scene.later(5)
-    assert scene.finish(running) == [Refuse(late, Reason.QUEUE_TIMEOUT), Offer(next_one)]
+    assert scene.finish(running) == [Offer(next_one), Refuse(late, Reason.QUEUE_TIMEOUT)]
 
 
 @pytest.mark.promise(7)

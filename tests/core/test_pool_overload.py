@@ -4,7 +4,7 @@ import pytest
 
 from pooler.core.actions import Offer, Refuse
 from pooler.core.fairness import Share
-from pooler.core.shedding import PROBE_EVERY, SAMPLES_MIN
+from pooler.core.shedding import HEADROOM, PROBE_EVERY, SAMPLES_MIN
 from pooler.core.slots import Waiter
 from pooler.errors import Reason
 from tests.core.scene import Scene
@@ -37,7 +37,20 @@ def test_a_call_that_cannot_end_in_time_is_refused_at_its_turn_while_others_wait
     running = busy(scene)
     hopeless, _ = scene.ask(caller(scene, leaves_after=1.0))
     hopeful, _ = scene.ask(caller(scene))
-    assert scene.finish(running) == [Refuse(hopeless, Reason.SHED), Offer(hopeful)]
+    assert scene.finish(running) == [Offer(hopeful), Refuse(hopeless, Reason.SHED)]
+
+
+@pytest.mark.promise(24)
+def test_a_call_that_would_end_only_just_in_time_gives_way_to_one_with_time_to_spare():
+    scene = Scene(cap=1)
+    scene.connect()
+    teach(scene, 2.0)
+    running = busy(scene)
+    scene.later(2.0)
+    tight, _ = scene.ask(caller(scene, leaves_after=2.0 * HEADROOM - 0.01))
+    spacious, _ = scene.ask(caller(scene, leaves_after=2.0 * HEADROOM + 0.01))
+    scene.ask(caller(scene))
+    assert scene.finish(running) == [Offer(spacious), Refuse(tight, Reason.SHED)]
 
 
 def test_nobody_is_refused_as_too_late_while_nobody_else_waits():
@@ -67,8 +80,8 @@ def test_one_in_twenty_goes_through_as_a_probe():
     judged = [scene.ask(caller(scene, leaves_after=1.0))[0] for _ in range(PROBE_EVERY + 5)]
     actions = scene.finish(running)
     assert actions == [
-        *(Refuse(waiter, Reason.SHED) for waiter in judged[: PROBE_EVERY - 1]),
         Offer(judged[PROBE_EVERY - 1]),
+        *(Refuse(waiter, Reason.SHED) for waiter in judged[: PROBE_EVERY - 1]),
     ]
 
 
@@ -99,7 +112,7 @@ def test_an_operation_that_only_probes_still_serve_goes_on_being_probed():
     for _ in range(3):
         judged = [scene.ask(caller(scene, leaves_after=1.0))[0] for _ in range(PROBE_EVERY)]
         scene.ask(other)
-        assert scene.finish(running)[-1] == Offer(judged[-1])
+        assert scene.finish(running)[0] == Offer(judged[-1])
         running = judged[-1]
         assert scene.pool.accept(running)
         assert scene.pool.queue.clear() == [other]
