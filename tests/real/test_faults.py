@@ -237,6 +237,7 @@ def test_a_worker_that_died_while_idle_costs_nobody_a_call(loans: Pooler) -> Non
         assert call_tool(frontend.url, "echo", {"value": "first"})["structuredContent"] == {"result": "first"}
         (pid,) = worker_pids(loans)
         os.kill(pid, signal.SIGKILL)
+        loans.await_event("connection closed")  # the pool has noticed by itself
         assert call_tool(frontend.url, "echo", {"value": "second"})["structuredContent"] == {"result": "second"}
 
 
