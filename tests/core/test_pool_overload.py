@@ -118,7 +118,23 @@ def test_an_operation_that_only_probes_still_serve_goes_on_being_probed():
         assert scene.pool.queue.clear() == [other]
 
 
-def test_what_was_cut_short_teaches_nothing():
+@pytest.mark.promise(24)
+def test_calls_that_were_cut_short_past_the_bound_raise_it():
+    scene = Scene(cap=1)
+    scene.connect()
+    teach(scene, 1.0)
+    for _ in range(SAMPLES_MIN):
+        running = busy(scene)
+        scene.later(10.0)
+        scene.pool.leave(running, scene.now)
+        scene.finish(running)
+    running = busy(scene)
+    hopeless, _ = scene.ask(caller(scene, leaves_after=2.0))
+    hopeful, _ = scene.ask(caller(scene))
+    assert set(scene.finish(running)) == {Refuse(hopeless, Reason.SHED), Offer(hopeful)}
+
+
+def test_what_was_cut_short_before_anything_is_known_teaches_nothing():
     scene = Scene(cap=1)
     scene.connect()
     for _ in range(SAMPLES_MIN):
