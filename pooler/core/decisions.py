@@ -56,7 +56,7 @@ class Decisions:
         actions: list[Action] = []
         refused: list[Action] = []
         if self._promises and self.ledger.idle():
-            for promising in list(self._promises):
+            for promising in reversed(list(self._promises)):  # each goes before all others
                 self._keep_promise(promising)
         while self.ledger.maybe_free and self.queue.servable and not self._held_back:
             idle = self.ledger.idle()  # the one used last, so that the others can age out

@@ -306,6 +306,20 @@ def test_who_needs_a_connection_whole_takes_another_one_that_is_free_before_its_
     assert scene.open(opening.slot)[0] == Offer(whole)
 
 
+def test_of_two_who_need_connections_whole_the_first_to_come_is_the_first_served():
+    scene = Scene(cap=3)
+    scene.connect(2, streams=2)
+    scene.running(), scene.running()
+    first, second = scene.waiter(), scene.waiter()
+    first.whole = second.whole = True
+    _, actions = scene.ask(first)
+    scene.ask(second)
+    third, more = scene.ask()
+    (opening,) = started(actions + more)
+    assert scene.open(opening)[0] == Offer(first)
+    assert third.grant is None
+
+
 def test_the_parts_of_a_wait_for_a_start_add_up():
     scene = Scene(cap=1)
     _, actions = scene.ask()
