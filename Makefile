@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := frontend pooler protos tests
 
-.PHONY: run test check proto bench test-deps constraints
+.PHONY: run test check proto bench soak test-deps constraints
 
 run: $(INSTALLED)
 	$(BIN)/penstock up
@@ -26,6 +26,10 @@ proto: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# The benchmarks that count to a million; they take about a quarter of an hour.
+soak: $(INSTALLED)
+	$(BIN)/python -m tests.bench --soak
 
 # The servers that only Debian's packages bring; without them their tests are skipped, with the reason.
 test-deps: $(INSTALLED)

@@ -2,32 +2,54 @@
 
 import argparse
 import asyncio
+import logging
 import tempfile
 from importlib import import_module
 from pathlib import Path
 
 import psycopg
+import structlog
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
-NAMES = ("point_select", "queueing", "cold_start", "hand_over", "queued_memory")
+NAMES = (
+    "point_select",
+    "queueing",
+    "cold_start",
+    "hand_over",
+    "queued_memory",
+    "slow_start",
+    "elision",
+    "cancels",
+    "overload",
+)
+SOAKS = ("cancels",)
+"""Those that have a long form, `soak` beside `run`."""
+CONNECTIONS_MAX = 100
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *NAMES], metavar="NAME", help=f"of {', '.join(NAMES)}")
-    names = parser.parse_args().names or NAMES
+    parser.add_argument("--soak", action="store_true", help=f"the long form of {', '.join(SOAKS)}")
+    options = parser.parse_args()
+    names = SOAKS if options.soak else options.names or NAMES
     from tests.servers.postgres import PostgresServer  # only here: `--help` needs no server
 
-    table = Table("what", "figure", "beside")
-    with tempfile.TemporaryDirectory() as folder, PostgresServer(Path(folder)) as server:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    console, table = Console(), Table("what", "figure", "beside")
+    with tempfile.TemporaryDirectory() as folder, PostgresServer(Path(folder), CONNECTIONS_MAX) as server:
         _fill(server.url)
         for name in names:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                for row in runner.run(import_module(f"tests.bench.{name}").run(server.url)):
+            module = import_module(f"tests.bench.{name}")
+            with (
+                console.status(name),
+                asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+            ):
+                for row in runner.run((module.soak if options.soak else module.run)(server.url)):
                     table.add_row(*row)
-    Console().print(table)
+    console.print(table)
 
 
 def _fill(url: str) -> None:

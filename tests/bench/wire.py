@@ -58,6 +58,7 @@ class Line:
         self._answered: dict[int, Callable[[pb.ExchangeHead], None]] = {}
         self._waiting: list[pb.ClientFrame] = [pb.ClientFrame(hello=pb.ClientHello(version=1, boot_id="bench"))]
         self._wake = asyncio.Event()
+        self._all_answered = asyncio.Event()
         self._ids = 0
         self._over = False
 
@@ -72,10 +73,11 @@ class Line:
         """Leaves a call."""
         self._send(pb.ClientFrame(cancel=pb.ExchangeCancel(id=call_id)))
 
-    @property
-    def under_way(self) -> int:
-        """Calls that have no head yet."""
-        return len(self._answered)
+    async def settled(self) -> None:
+        """Until every call has its head."""
+        if self._answered:
+            self._all_answered.clear()
+            await self._all_answered.wait()
 
     def _send(self, frame: pb.ClientFrame) -> None:
         self._waiting.append(frame)
@@ -94,6 +96,8 @@ class Line:
             for frame in batch.frames:
                 if frame.WhichOneof("frame") == "head":
                     self._answered.pop(frame.head.id)(frame.head)
+            if not self._answered:
+                self._all_answered.set()
 
     @classmethod
     @asynccontextmanager
@@ -109,7 +113,7 @@ class Line:
             finally:
                 line._over = True
                 line._wake.set()
-                if line.under_way:
+                if line._answered:
                     reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
 
