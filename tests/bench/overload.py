@@ -16,7 +16,7 @@ from tests.programs import Pooler
 OFFERED = (1.5, 3, 10)
 """In multiples of the capacity."""
 TIMEOUT_MS = 1000
-SECONDS = 4.0
+SECONDS = 3.0
 WARM_UP_SECONDS = 1.0
 MODEST = 0.3
 """What the modest tenant asks for, as a share of the capacity; half of it is his."""
@@ -57,7 +57,7 @@ async def _offer(line: Line, capacity: float, times: float) -> Rows:
 async def _recovery(line: Line, capacity: float, over: float) -> float:
     """How long after the overload the last call of a light load was refused, or took five times its own 20 ms."""
     light = Load(line, "nap", capacity / 2, TIMEOUT_MS, seed=2)
-    await light.run(3.0)
+    await light.run(2.5)
     await line.settled()
     slow = [answer.sent_at for answer in light.answers if answer.reason or answer.seconds > 0.1]
     return max(slow, default=over) - over

@@ -22,6 +22,8 @@ class Run:
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
     failures: int = 0
+    backend_seconds: float = 0.0
+    """What the backend worked for all of them together, as an exchange's answers say."""
 
     def percentile(self, share: float) -> float:
         """The latency that this share of the calls stays within, in seconds."""
@@ -131,6 +133,7 @@ async def exchange(address: str, requests: list[pb.CallRequest], callers: int) -
         nonlocal left
         run.latencies.append(time.perf_counter() - began)
         run.failures += head.HasField("error")
+        run.backend_seconds += head.timing.backend_us / 1e6
         left -= 1
         if not left:
             over.set()
