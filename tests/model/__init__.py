@@ -1,0 +1,1 @@
+"""The pure core against the outside world, over random histories."""
