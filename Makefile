@@ -27,8 +27,9 @@ proto: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench $(ARGS)
 
-# The benchmarks that count to a million; they take about a quarter of an hour.
+# Many more random histories and seeds, about half an hour, and the benchmarks that count to a million, half as long.
 soak: $(INSTALLED)
+	PENSTOCK_PROFILE=soak PENSTOCK_SEEDS=5000 $(BIN)/python -m pytest --timeout 0 tests/model tests/simulation
 	$(BIN)/python -m tests.bench --soak
 
 # The servers that only Debian's packages bring; without them their tests are skipped, with the reason.

@@ -40,7 +40,7 @@ class Decisions:
 
     def _settle(self, now: float) -> list[Action]:
         actions = self._serve(now)
-        if self.starts.failures and self.queue and self._hopeless(now):
+        if self.starts.failures and self.queue and not self.paused and self._hopeless(now):
             words, pause = self.starts.words, self.starts.retry_at - now
             actions += [Refuse(waiter, Reason.START_FAILED, pause, words) for waiter in self.queue.clear()]
         if len(self.ledger.slots) < self.rules.places:

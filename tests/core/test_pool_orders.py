@@ -3,7 +3,7 @@
 import pytest
 
 from pooler.core.actions import Close, GiveUp, Interrupt, Offer, Open, Refuse
-from pooler.core.rules import Fate
+from pooler.core.rules import Fate, StartFailure
 from pooler.core.slots import Waiter
 from pooler.core.states import ConnectionState
 from pooler.errors import Reason
@@ -41,6 +41,19 @@ def test_the_queue_is_bounded_in_a_pause_although_connections_are_idle():
 
 
 @pytest.mark.promise(33)
+def test_a_start_that_fails_in_a_pause_is_nobodys_business():
+    scene = Scene(cap=1)
+    waiter, (opening,) = scene.ask()
+    assert isinstance(opening, Open)
+    scene.pool.pause()
+    assert scene.pool.start_failed(opening.slot, StartFailure.OTHER, "refused", scene.now) == []
+    assert scene.pool.gone(opening.slot, scene.now) == []
+    assert waiter in scene.pool.queue
+    (refusal,) = scene.pool.resume(scene.now)
+    assert isinstance(refusal, Refuse)
+    assert refusal.reason is Reason.START_FAILED
+
+
 def test_who_waits_out_a_pause_is_told_so():
     scene = Scene(cap=1)
     scene.connect()

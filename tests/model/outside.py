@@ -146,6 +146,7 @@ class Outside:
         place = self.callers[waiter]
         if reason in (Reason.QUEUE_TIMEOUT, Reason.START_TIMEOUT):
             assert self.now >= waiter.give_up_at, "refused before its time"
+        assert not (self.pool.paused and reason is Reason.START_FAILED), "a pause holds those who wait"
         assert place is Place.WAITING or (reason is Reason.KILLED and place is Place.OFFERED), f"{place} and {reason}"
         self.step_out(waiter, Place.REFUSED)
 
