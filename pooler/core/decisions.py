@@ -14,9 +14,19 @@ from pooler.core.rules import Fate, Rules
 from pooler.core.shedding import Judge
 from pooler.core.slots import Slot, Waiter
 from pooler.core.starts import Starts
-from pooler.core.states import ConnectionEvent, ConnectionState, GrantEvent, GrantState
+from pooler.core.states import (
+    DRAINING,
+    EMPTIED,
+    GRANTED,
+    IN_USE,
+    ConnectionEvent,
+    ConnectionState,
+    GrantEvent,
+    GrantState,
+)
 from pooler.errors import Reason
 
+UNUSABLE = (Fate.BROKEN, Fate.DEAD)
 OVERDUE = 3.0
 """A call that has taken so many times the mean is no longer expected to end soon."""
 
@@ -83,7 +93,7 @@ class Decisions:
 
     def _crowded_out(self, newcomer: Waiter) -> Waiter | None:
         """Who finds no place in the queue when this one comes: nobody, the newcomer, or one of a greedier tenant."""
-        if self.queue.full(newcomer.tenant):
+        if self.rules.shares and self.queue.full(newcomer.tenant):
             return newcomer
         if len(self.queue) < self.rules.queue_max or self._served_at_once(newcomer):
             return None
@@ -101,7 +111,7 @@ class Decisions:
         slot.grants.add(waiter)
         slot.whole = waiter.whole
         slot.uses += 1
-        self.ledger.move(slot, ConnectionEvent.GRANTED)
+        self.ledger.move(slot, GRANTED)
 
     def _hopeless(self, now: float) -> bool:
         """Whether everybody may as well hear now what the backend said: nothing is open, nothing on its way."""
@@ -149,13 +159,13 @@ class Decisions:
         if slot.promised and not slot.grants:
             self._keep_promise(slot)
         actions: list[Action] = []
-        if fate in (Fate.BROKEN, Fate.DEAD):
+        if fate in UNUSABLE:
             slot.doomed = True
             if fate is Fate.DEAD and self.rules.shared_fate and slot.generation == self.generation:
                 actions += self._retire_all()
         slot.soiled |= fate is Fate.SOILED
         if slot.grants:
-            actions += self._retire(slot) if slot.doomed and slot.state is ConnectionState.IN_USE else []
+            actions += self._retire(slot) if slot.doomed and slot.state is IN_USE else []
         elif self._unwanted(slot, now):
             self.ledger.move(slot, ConnectionEvent.CONDEMNED)
             actions.append(Close(slot, force=slot.doomed))
@@ -164,7 +174,7 @@ class Decisions:
             self.ledger.move(slot, ConnectionEvent.SOILED)
             actions.append(Reset(slot))
         else:
-            self.ledger.move(slot, ConnectionEvent.EMPTIED, now)
+            self.ledger.move(slot, EMPTIED, now)
         return actions + self._settle(now)
 
     def _keep_promise(self, slot: Slot) -> None:
@@ -220,7 +230,7 @@ class Decisions:
         return [action for slot in list(self.ledger.slots.values()) for action in self._retire(slot)]
 
     def _unwanted(self, slot: Slot, now: float) -> bool:
-        if slot.doomed or slot.state is ConnectionState.DRAINING or slot.generation != self.generation:
+        if slot.doomed or slot.state is DRAINING or slot.generation != self.generation:
             return True
         used_up = self.rules.max_uses is not None and slot.uses >= self.rules.max_uses
         return used_up or now >= slot.expires_at or self.ledger.staying > self.rules.places

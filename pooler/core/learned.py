@@ -20,8 +20,7 @@ class Mean:
 
     def learn(self, seconds: float) -> None:
         self.samples += 1
-        weight = max(LEARNING_RATE, 1 / self.samples)
-        self.seconds += weight * (seconds - self.seconds)
+        self.seconds += _weight(self.samples, LEARNING_RATE) * (seconds - self.seconds)
 
 
 @dataclass(slots=True)
@@ -41,8 +40,8 @@ class High:
         if self.samples == 1:
             self.seconds = seconds
             return
-        self._spread += max(LEARNING_RATE, 1 / self.samples) * (abs(seconds - self.seconds) - self._spread)
-        step = self._spread * max(STEP, 1 / self.samples)
+        self._spread += _weight(self.samples, LEARNING_RATE) * (abs(seconds - self.seconds) - self._spread)
+        step = self._spread * _weight(self.samples, STEP)
         self.seconds = max(0.0, self.seconds + step * (QUANTILE if seconds > self.seconds else QUANTILE - 1) * 2)
 
 
@@ -74,3 +73,7 @@ class Work:
         self.ended += 1
         if self.high.samples and seconds >= self.high.seconds:
             self.high.learn(seconds)
+
+
+def _weight(samples: int, least: float) -> float:
+    return 1 / samples if samples * least < 1 else least

@@ -6,7 +6,16 @@ It counts, and keeps the idle ones in order; what becomes of a slot is decided i
 from itertools import takewhile
 
 from pooler.core.slots import Slot, Waiter
-from pooler.core.states import BEGINNINGS, ConnectionEvent, ConnectionState, next_connection_state
+from pooler.core.states import (
+    BEGINNINGS,
+    CLOSING,
+    DRAINING,
+    GONE,
+    IDLE,
+    ConnectionEvent,
+    ConnectionState,
+    next_connection_state,
+)
 
 ALIVE = (ConnectionState.IDLE, ConnectionState.IN_USE, ConnectionState.VALIDATING, ConnectionState.RESETTING)
 COMING = (ConnectionState.STARTING, ConnectionState.VALIDATING, ConnectionState.RESETTING)
@@ -54,13 +63,13 @@ class Ledger:
         before = slot.state
         after = slot.state = next_connection_state(slot.number, before, event)
         self._states[before] -= 1
-        if before is ConnectionState.IDLE:
+        if before is IDLE:
             del self._idle[slot]
-        if after is ConnectionState.GONE:
+        if after is GONE:
             del self.slots[slot.number]
             return
         self._states[after] += 1
-        if after is ConnectionState.IDLE:
+        if after is IDLE:
             slot.idle_since = now
             self._idle[slot] = None
 
@@ -115,7 +124,7 @@ class Ledger:
     def staying(self) -> int:
         """Slots that nothing has put on their way out."""
         states = self._states  # asked with every call, so without `count`
-        return len(self.slots) - states[ConnectionState.DRAINING] - states[ConnectionState.CLOSING]
+        return len(self.slots) - states[DRAINING] - states[CLOSING]
 
     @property
     def starting(self) -> int:

@@ -10,7 +10,16 @@ from pooler.core.adaptive import Adaptive
 from pooler.core.decisions import Decisions
 from pooler.core.rules import Fate, Rules, StartFailure
 from pooler.core.slots import Slot, Waiter
-from pooler.core.states import ConnectionEvent, ConnectionState, GrantEvent, GrantState
+from pooler.core.states import (
+    ACCEPTED,
+    FINISHED,
+    OFFERED,
+    RUNNING,
+    ConnectionEvent,
+    ConnectionState,
+    GrantEvent,
+    GrantState,
+)
 from pooler.errors import Reason
 
 LIFETIME_SPREAD = 0.25
@@ -44,9 +53,9 @@ class Pool(Decisions):
 
     def accept(self, waiter: Waiter) -> bool:
         """The offer reached its caller. False when the caller has left in between: then nothing may be done for it."""
-        if waiter.grant is not GrantState.OFFERED:
+        if waiter.grant is not OFFERED:
             return False
-        waiter.happen(GrantEvent.ACCEPTED)
+        waiter.happen(ACCEPTED)
         return True
 
     def leave(self, waiter: Waiter, now: float) -> list[Action]:
@@ -71,14 +80,14 @@ class Pool(Decisions):
     def finish(self, waiter: Waiter, fate: Fate, now: float) -> list[Action]:
         """A grant's work has ended, and this is what it left."""
         seconds = now - waiter.granted_at
-        if waiter.grant is not GrantState.RUNNING:
+        if waiter.grant is not RUNNING:
             self.judge.outlast(waiter.operation, min(now, waiter.deadline) - waiter.granted_at)
         else:
             self.judge.learn(waiter.operation, seconds)
             self.starts.work.learn(seconds)
             if self.adaptive:
                 self.adaptive.learn(waiter.operation, seconds, now)
-        waiter.happen(GrantEvent.FINISHED)
+        waiter.happen(FINISHED)
         return self._part(waiter, fate, now)
 
     # Connections

@@ -7,6 +7,7 @@ a call that asks for a place; once it was offered one, its grant's state stands 
 from dataclasses import dataclass, field
 
 from pooler.core.states import (
+    OFFERED,
     ConnectionState,
     GrantEvent,
     GrantState,
@@ -83,11 +84,12 @@ class Waiter:
     @property
     def queue_seconds(self) -> float:
         """The rest of its wait: for a place. Only after the offer."""
-        return max(0.0, self.granted_at - self.asked_at - self.start_seconds - self.reset_seconds)
+        seconds = self.granted_at - self.asked_at - self.start_seconds - self.reset_seconds
+        return seconds if seconds > 0.0 else 0.0
 
     def offered(self, slot: Slot, now: float) -> None:
         """Takes note of the place that it is offered, and of what its wait consisted of."""
-        self.grant, self.slot, self.granted_at = GrantState.OFFERED, slot, now
+        self.grant, self.slot, self.granted_at = OFFERED, slot, now
         if slot.uses == 0:
             self.start_seconds = max(0.0, slot.opened_at - max(self.asked_at, slot.started_at))
         if slot.reset_at and slot.idle_since > self.asked_at:

@@ -77,6 +77,17 @@ class GrantEvent(Label):
     FINISHED = "finished"
 
 
+IDLE, IN_USE, DRAINING, CLOSING, GONE = (
+    ConnectionState.IDLE,
+    ConnectionState.IN_USE,
+    ConnectionState.DRAINING,
+    ConnectionState.CLOSING,
+    ConnectionState.GONE,
+)
+GRANTED, EMPTIED = ConnectionEvent.GRANTED, ConnectionEvent.EMPTIED
+OFFERED, RUNNING, ACCEPTED, FINISHED = GrantState.OFFERED, GrantState.RUNNING, GrantEvent.ACCEPTED, GrantEvent.FINISHED
+"""What every call asks for, by names of their own: Enum's takes eight times as long to find a member (Python 3.11)."""
+
 _S, _E = ConnectionState, ConnectionEvent
 
 BEGINNINGS = (_S.STARTING, _S.CLOSING)
