@@ -21,6 +21,7 @@ from pooler.runtime.processes import signal_tagged, tagged
 from tests.contract import worker
 from tests.interaction import wire
 from tests.programs import Pooler
+from tests.real import loop
 from tests.real.callers import Load, outcome
 from tests.real.test_faults import eventually
 from tests.servers.mariadb import MariadbServer
@@ -70,7 +71,7 @@ def killed_at_work(folder: Path, config: dict[str, Any], busy: Callable[[], int]
             assert Counter(await asyncio.gather(*called)) == {"UNAVAILABLE": calls}
 
     with Pooler(folder, config) as pooler:
-        asyncio.run(work(pooler))
+        loop.run(work(pooler))
     yield
 
 
@@ -130,7 +131,7 @@ def test_workers_of_a_killed_pooler_are_ended_and_never_outnumber_the_cap_with_t
     with killed_at_work(tmp_path, workers(locks, *habits), busy), sampler.running():
         assert worker.held(locks, "open-*") == CAP
         with Pooler(tmp_path, workers(locks)) as pooler:
-            asyncio.run(heal(pooler, busy, tmp_path))
+            loop.run(heal(pooler, busy, tmp_path))
 
     assert sampler.peak == CAP
     assert sampler.samples > 100
@@ -155,7 +156,7 @@ def test_a_process_that_was_given_the_number_of_a_dead_worker_is_not_signalled(t
         try:
             file.write_text(json.dumps({**record, "pid": stranger.pid}))
             with Pooler(tmp_path, workers(locks)) as pooler:
-                asyncio.run(heal(pooler, lambda: worker.held(locks, "busy-*"), tmp_path))
+                loop.run(heal(pooler, lambda: worker.held(locks, "busy-*"), tmp_path))
                 assert stranger.poll() is None
         finally:
             stranger.kill()
@@ -188,7 +189,7 @@ def test_statements_of_a_killed_pooler_are_stopped_and_postgresql_never_counts_m
         sampler = Sampler(lambda: int(admin.execute(counting).fetchone() or 0))
         left = killed_at_work(tmp_path, config, postgres_server.sleeping, at_work)
         with left, sampler.running(), Pooler(tmp_path, config) as pooler:
-            asyncio.run(heal(pooler, postgres_server.sleeping, tmp_path))
+            loop.run(heal(pooler, postgres_server.sleeping, tmp_path))
 
     assert sampler.peak == CAP
     assert sampler.samples > 100
@@ -210,7 +211,7 @@ def test_statements_of_a_killed_pooler_are_stopped_and_mariadb_never_counts_more
         sampler = Sampler(count)
         left = killed_at_work(tmp_path, config, mariadb_server.sleeping)
         with left, sampler.running(), Pooler(tmp_path, config) as pooler:
-            asyncio.run(heal(pooler, mariadb_server.sleeping, tmp_path))
+            loop.run(heal(pooler, mariadb_server.sleeping, tmp_path))
 
     assert CAP < sampler.peak <= CAP + 1
     assert sampler.samples > 100

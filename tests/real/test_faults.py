@@ -20,6 +20,7 @@ import pytest
 from protos.penstock.v1 import admin_pb2, admin_pb2_grpc, pooler_pb2_grpc
 from tests.interaction import wire
 from tests.programs import Frontend, Pooler
+from tests.real import loop
 from tests.real.mcp_http import VERSION, call_tool
 from tests.servers.mariadb import MariadbServer
 from tests.servers.postgres import PostgresServer
@@ -156,7 +157,7 @@ def test_a_server_that_restarts_under_load_costs_only_the_calls_that_it_cut_off(
         eventually(True, lambda: len(outcomes) > 50)
         server.restart()
 
-    asyncio.run(load())
+    loop.run(load())
     assert pooler.process.poll() is None
     seen = Counter(outcomes)
     assert seen.keys() <= {"OK", "UNAVAILABLE", "restarted"}, seen  # a read lost twice, or a start that failed
