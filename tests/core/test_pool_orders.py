@@ -54,6 +54,7 @@ def test_a_start_that_fails_in_a_pause_is_nobodys_business():
     assert refusal.reason is Reason.START_FAILED
 
 
+@pytest.mark.promise(33)
 def test_who_waits_out_a_pause_is_told_so():
     scene = Scene(cap=1)
     scene.connect()
