@@ -72,8 +72,8 @@ BREAKS = (
         8,
         "looks at the queue with the next tick, when a connection has come back",
         DECISIONS,
-        "            self.ledger.move(slot, ConnectionEvent.EMPTIED, now)\n        return actions + self._settle(now)",
-        "            self.ledger.move(slot, ConnectionEvent.EMPTIED, now)\n        return actions",
+        "            self.ledger.move(slot, EMPTIED, now)\n        return actions + self._settle(now)",
+        "            self.ledger.move(slot, EMPTIED, now)\n        return actions",
     ),
     Break(
         9,
@@ -86,8 +86,8 @@ BREAKS = (
         10,
         "serves nobody from a returned connection while another one starts",
         DECISIONS,
-        "            self.ledger.move(slot, ConnectionEvent.EMPTIED, now)\n        return actions + self._settle(now)",
-        "            self.ledger.move(slot, ConnectionEvent.EMPTIED, now)\n"
+        "            self.ledger.move(slot, EMPTIED, now)\n        return actions + self._settle(now)",
+        "            self.ledger.move(slot, EMPTIED, now)\n"
         "        return actions + ([] if self.ledger.starting else self._settle(now))",
     ),
     Break(
