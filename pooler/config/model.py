@@ -51,7 +51,7 @@ class PoolerSettings(_Part):
         "127.0.0.1:7433", description="Where gRPC is served: HOST:PORT, or unix:PATH."
     )
     http: Annotated[str, AfterValidator(_tcp)] = Field(
-        "127.0.0.1:7434", description="Where the console, the metrics and the health pages are served."
+        "127.0.0.1:7434", description="Where /healthz and /readyz are served."
     )
     state_dir: Path = Field(
         Path(".penstock"),
