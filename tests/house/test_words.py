@@ -6,8 +6,8 @@ from tests.house.tree import committed, name
 
 # Put together here, so that this file does not match itself.
 HOSTS = [".".join(parts) for parts in (
-    ("pypi", "org"), ("python" + "hosted", "org"), ("registry", "npmjs", "org"), ("deb", "debian", "org"), ("docker", "io"),
-    ("ghcr", "io"), ("quay", "io"), ("gcr", "io"),
+    ("pypi", "org"), ("python" + "hosted", "org"), ("registry", "npmjs", "org"), ("deb", "debian", "org"),
+    ("docker", "io"), ("ghcr", "io"), ("quay", "io"), ("gcr", "io"),
 )]  # fmt: skip
 MACHINE = re.compile("|".join(rf"(?<![\w.-])/{folder}/" for folder in ("work", "root", "home")))
 
