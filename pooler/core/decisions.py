@@ -112,6 +112,8 @@ class Decisions:
         slot.whole = waiter.whole
         slot.uses += 1
         self.ledger.move(slot, GRANTED)
+        if self._used_up(slot):
+            self.ledger.move(slot, ConnectionEvent.RETIRED)  # at once: nobody may join its last user
 
     def _hopeless(self, now: float) -> bool:
         """Whether everybody may as well hear now what the backend said: nothing is open, nothing on its way."""
@@ -232,8 +234,10 @@ class Decisions:
     def _unwanted(self, slot: Slot, now: float) -> bool:
         if slot.doomed or slot.state is DRAINING or slot.generation != self.generation:
             return True
-        used_up = self.rules.max_uses is not None and slot.uses >= self.rules.max_uses
-        return used_up or now >= slot.expires_at or self.ledger.staying > self.rules.places
+        return self._used_up(slot) or now >= slot.expires_at or self.ledger.staying > self.rules.places
+
+    def _used_up(self, slot: Slot) -> bool:
+        return self.rules.max_uses is not None and slot.uses >= self.rules.max_uses
 
     def _idled(self, slot: Slot, now: float) -> bool:
         idle = slot.state is ConnectionState.IDLE and now - slot.idle_since >= self.rules.idle_seconds

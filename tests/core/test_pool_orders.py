@@ -117,6 +117,30 @@ def test_a_connection_serves_no_more_calls_than_it_may():
     assert scene.finish(scene.running()) == [Close(slot, force=False)]
 
 
+@pytest.mark.promise(17)
+def test_calls_that_share_a_connection_are_no_more_than_it_may_serve():
+    scene = Scene(cap=1, max_uses=3)
+    (slot,) = scene.connect(streams=2)
+    first, second = scene.running(), scene.running()
+    assert scene.finish(second) == []
+    last = scene.running()
+    late = scene.queued()  # there is room beside the first, but no use is left
+    assert scene.finish(first) == []
+    assert scene.finish(last) == [Close(slot, force=False)]
+    assert late in scene.pool.queue
+    assert slot.uses == 3
+
+
+def test_a_connection_with_its_last_user_is_on_its_way_out():
+    scene = Scene(cap=2, warm=1, max_uses=1)
+    (slot,) = scene.connect()
+    waiter, actions = scene.ask()
+    assert slot_of(waiter) is slot
+    assert slot.state is ConnectionState.DRAINING
+    assert len(started(actions)) == 1  # the next one is warmed up meanwhile
+    assert scene.pool.leave(waiter, scene.now) == [Close(slot, force=False)]  # an offer counts, whoever takes it
+
+
 def whole(scene: Scene) -> Waiter:
     return Waiter(scene.now, scene.now + 3600, whole=True)
 

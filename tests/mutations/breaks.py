@@ -162,6 +162,13 @@ BREAKS = (
         "return Fate.SOILED if clean else Fate.BROKEN",
         "return Fate.SOILED",
     ),
+    Break(
+        17,
+        "lets calls join the last one that a connection may serve",
+        DECISIONS,
+        "        if self._used_up(slot):\n            self.ledger.move(slot, ConnectionEvent.RETIRED)",
+        "        if False:\n            self.ledger.move(slot, ConnectionEvent.RETIRED)",
+    ),
     Break(18, "resets nothing", DECISIONS, "slot.soiled |= fate is Fate.SOILED", "slot.soiled = False"),
     Break(
         18,
