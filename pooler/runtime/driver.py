@@ -69,6 +69,10 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._connections: dict[Slot, tuple[Kit, Connection]] = {}
         self._starting: dict[Slot, Start] = {}
+        self._returning: Slot | None = None
+        """The connection that a turn is giving back at this moment, until it is offered again."""
+        self._following: Turn | None = None
+        """To whom, when that was at once."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._alarms = Alarms(clock, self._time_is_over)
         self.side_channels = asyncio.Semaphore(max(1, rules.reserve))
@@ -179,7 +183,10 @@ class Driver:
     def _offer(self, waiter: Waiter) -> None:
         assert isinstance(waiter, Turn)
         self._alarms.silence(waiter)
-        waiter.task = self.spawn(self._work(waiter))
+        if waiter.slot is self._returning:
+            self._returning, self._following = None, waiter
+        else:
+            waiter.task = self.spawn(self._serve(waiter))
 
     def _refuse(self, refusal: Refuse) -> None:
         turn = refusal.waiter
@@ -207,6 +214,15 @@ class Driver:
 
     # Work
 
+    async def _serve(self, first: Turn) -> None:
+        """Turns on one connection, as long as each return brings the next one at once: that costs no new task."""
+        turn: Turn | None = first
+        task = first.task
+        while turn is not None:
+            turn.task = task
+            await self._work(turn)
+            turn, self._following = self._following, None
+
     async def _work(self, turn: Turn) -> None:
         """One grant: execute, deliver, and whatever the connection needs before it is given back."""
         began = self._clock()
@@ -227,7 +243,9 @@ class Driver:
         else:
             fate = Fate.SOILED if connection.dirty else Fate.SOUND
             self._settle_turn(turn, result, began)
+        self._returning = turn.slot
         self._apply(self.pool.finish(turn, fate, self._clock()))
+        self._returning = None
         if again:
             turn.retried = True
             self._ask(turn, again=True)

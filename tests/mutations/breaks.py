@@ -251,10 +251,10 @@ BREAKS = (
         30,
         "answers after the reset",
         DRIVER,
-        "            self._settle_turn(turn, result, began)\n        self._apply(self.pool.finish",
+        "            self._settle_turn(turn, result, began)\n        self._returning",
         "            if connection.dirty:\n"
         "                await starter.reset(kit.adapter, connection, self.bounds.validate)\n"
-        "            self._settle_turn(turn, result, began)\n        self._apply(self.pool.finish",
+        "            self._settle_turn(turn, result, began)\n        self._returning",
     ),
     Break(
         31,
