@@ -1,4 +1,4 @@
-"""Every way in which a call can fail, as one closed list: the reasons of `protos/penstock/v1/pooler.proto`.
+"""Every way in which a call or an order can fail, as one closed list: the reasons of `protos/penstock/v1/pooler.proto`.
 
 Rooms below raise or return a `Fault`; only `service/` turns it into a gRPC status. A fault's message is a sentence for
 the caller: which backend, what happened, how many, what to do. It never holds a stack, a connection string or a secret.
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a call failed. The members are the wire's, without their prefix."""
+    """Why a call or an order failed. The members are the wire's, without their prefix."""
 
     DEADLINE_REQUIRED = "DEADLINE_REQUIRED"
     INVALID_ARGUMENTS = "INVALID_ARGUMENTS"
@@ -31,11 +31,16 @@ class Reason(StrEnum):
     BUSY = "BUSY"
     RESULT_TOO_LARGE = "RESULT_TOO_LARGE"
     CANCELLED = "CANCELLED"
+    BACKEND_NOT_FOUND = "BACKEND_NOT_FOUND"
+    CONNECTION_NOT_FOUND = "CONNECTION_NOT_FOUND"
+    CALL_NOT_FOUND = "CALL_NOT_FOUND"
+    INVALID_ORDER = "INVALID_ORDER"
+    INVALID_CONFIGURATION = "INVALID_CONFIGURATION"
     INTERNAL = "INTERNAL"
 
 
 class Fault(Exception):
-    """A call's failure: its reason, a sentence for the caller, and the reason's own facts.
+    """A call's or an order's failure: its reason, a sentence for the caller, and the reason's own facts.
 
     `metadata` holds short strings only: `retry_after_ms`, `mcp_code`, `mcp_data`, `backend`.
     """

@@ -8,7 +8,7 @@ a place.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
@@ -100,6 +100,10 @@ class Queue:
 
     def __len__(self) -> int:
         return self._length
+
+    def __iter__(self) -> Iterator[Waiter]:
+        """Everybody who waits, tenant by tenant."""
+        return (waiter for lane in self._lanes.values() for own in lane.waiting.values() for waiter in own)
 
     def __contains__(self, waiter: object) -> bool:
         if not isinstance(waiter, Waiter) or (lane := self._lanes.get(waiter.tenant)) is None:

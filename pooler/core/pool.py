@@ -210,6 +210,8 @@ class Pool(Decisions):
     @property
     def serving(self) -> bool:
         """Whether a call could be served, as far as anybody knows."""
+        if self.draining:
+            return False
         return self.starts.proven and (self.starts.failures == 0 or self.ledger.alive > 0)
 
     def count(self, state: ConnectionState) -> int:

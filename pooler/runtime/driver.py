@@ -77,6 +77,8 @@ class Driver:
         self._alarms = Alarms(clock, self._time_is_over)
         self.side_channels = asyncio.Semaphore(max(1, rules.reserve))
         self._serving = False
+        self.ending = False
+        """Whether `drain` has begun: it is never taken back, and whoever orders something else comes too late."""
         self._empty = asyncio.Event()
         self._upkeep: asyncio.TimerHandle | None = None
 
@@ -112,11 +114,16 @@ class Driver:
         self._conclude(self.pool.tick(now))
         self._upkeep = self._loop.call_later(UPKEEP_SECONDS, self.run)
 
+    def order(self, order: Callable[[float], list[Action]]) -> None:
+        """Carries out what the pool answers to an order, at once, as in `driver.order(driver.pool.resume)`."""
+        self._conclude(order(self._clock()))
+
     def reconfigure(self, kit: Kit, rules: Rules, bounds: Bounds) -> None:
         """A new configuration. A new adapter retires what the old one opened; the cap holds all the while."""
         now = self._clock()
         self.bounds = bounds
-        self.side_channels = asyncio.Semaphore(max(1, rules.reserve))
+        if rules.reserve != self.pool.rules.reserve:  # else whoever holds a side channel would not count in a new one
+            self.side_channels = asyncio.Semaphore(max(1, rules.reserve))
         if kit.adapter is self.kit.adapter:
             self.kit.prepared = kit.prepared
         else:
@@ -126,6 +133,7 @@ class Driver:
 
     async def drain(self, grace_seconds: float) -> None:
         """Serves who waits, refuses who comes, closes everything; stops what still runs in time to end in the grace."""
+        self.ending = True
         stopping = min(self.bounds.cancel + self.bounds.close, grace_seconds / 3)
         self._conclude(self.pool.drain(self._clock()))
         if not await self._emptied(grace_seconds - stopping):
@@ -144,6 +152,7 @@ class Driver:
 
     async def _emptied(self, seconds: float) -> bool:
         """Whether the last connection is gone within this time."""
+        self._empty.clear()  # it may have been empty before: drained by an order, and then resumed
         self._note_empty()
         try:
             async with asyncio.timeout(seconds):

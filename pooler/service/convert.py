@@ -99,6 +99,11 @@ CODES: dict[Reason, int] = {
     Reason.BUSY: 10,
     Reason.RESULT_TOO_LARGE: 11,
     Reason.CANCELLED: 1,
+    Reason.BACKEND_NOT_FOUND: 5,
+    Reason.CONNECTION_NOT_FOUND: 5,
+    Reason.CALL_NOT_FOUND: 5,
+    Reason.INVALID_ORDER: 3,
+    Reason.INVALID_CONFIGURATION: 3,
     Reason.INTERNAL: 13,
 }
 """The google.rpc.Code of each reason, as `pooler.proto` says it."""

@@ -76,9 +76,19 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """UNAVAILABLE: the backend is paused, and the time went into waiting for it to be resumed; no work was started."""
     REASON_KILLED: _Reason.ValueType  # 21
     """ABORTED: an administrator ended the call or its connection."""
+    REASON_BACKEND_NOT_FOUND: _Reason.ValueType  # 22
+    """NOT_FOUND: an order names a backend that the configuration does not have."""
+    REASON_CONNECTION_NOT_FOUND: _Reason.ValueType  # 23
+    """NOT_FOUND: an order names a connection that the backend does not have, or no longer."""
+    REASON_CALL_NOT_FOUND: _Reason.ValueType  # 24
+    """NOT_FOUND: an order names a call that neither waits nor is at work."""
+    REASON_INVALID_ORDER: _Reason.ValueType  # 25
+    """INVALID_ARGUMENT: an order that cannot be carried out as it stands; nothing has changed."""
+    REASON_INVALID_CONFIGURATION: _Reason.ValueType  # 26
+    """INVALID_ARGUMENT: the configuration to be reloaded has faults, or cannot be carried out here; nothing has changed."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
-    """Why a call failed. One reason belongs to one status code; more may be added."""
+    """Why a call or an order failed. One reason belongs to one status code; more may be added."""
 
 REASON_UNSPECIFIED: Reason.ValueType  # 0
 """Never sent."""
@@ -126,6 +136,16 @@ REASON_PAUSED: Reason.ValueType  # 20
 """UNAVAILABLE: the backend is paused, and the time went into waiting for it to be resumed; no work was started."""
 REASON_KILLED: Reason.ValueType  # 21
 """ABORTED: an administrator ended the call or its connection."""
+REASON_BACKEND_NOT_FOUND: Reason.ValueType  # 22
+"""NOT_FOUND: an order names a backend that the configuration does not have."""
+REASON_CONNECTION_NOT_FOUND: Reason.ValueType  # 23
+"""NOT_FOUND: an order names a connection that the backend does not have, or no longer."""
+REASON_CALL_NOT_FOUND: Reason.ValueType  # 24
+"""NOT_FOUND: an order names a call that neither waits nor is at work."""
+REASON_INVALID_ORDER: Reason.ValueType  # 25
+"""INVALID_ARGUMENT: an order that cannot be carried out as it stands; nothing has changed."""
+REASON_INVALID_CONFIGURATION: Reason.ValueType  # 26
+"""INVALID_ARGUMENT: the configuration to be reloaded has faults, or cannot be carried out here; nothing has changed."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Priority:
