@@ -2,21 +2,19 @@
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 from pathlib import Path
 
-import structlog
 import uvloop
 
 from pooler import logs
-from pooler.app import Pooler
+from pooler.app import UNUSABLE, Pooler
 from pooler.build import BuildError
 from pooler.config import Config, ConfigError, load
 from pooler.service.server import AddressError
 from pooler.state import StateDirError
-
-log = structlog.get_logger(__name__)
 
 
 def main() -> None:
@@ -32,13 +30,13 @@ def main() -> None:
     logs.configure(config.pooler)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(config, path))
+            runner.run(_run(config))
     except (BuildError, StateDirError, AddressError, OSError) as error:
         print(f"penstock pooler: {error}", file=sys.stderr)
         sys.exit(1)
 
 
-async def _run(config: Config, path: Path) -> None:
+async def _run(config: Config) -> None:
     pooler = Pooler(config)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -47,21 +45,19 @@ async def _run(config: Config, path: Path) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     await pooler.start()
-    reloader = loop.create_task(_reload_when(reload, pooler, path))
+    reloader = loop.create_task(_reload_when(reload, pooler))
     await stop.wait()
     reloader.cancel()
     await asyncio.gather(reloader, return_exceptions=True)
     await pooler.stop()
 
 
-async def _reload_when(asked: asyncio.Event, pooler: Pooler, path: Path) -> None:
+async def _reload_when(asked: asyncio.Event, pooler: Pooler) -> None:
     while True:
         await asked.wait()
         asked.clear()
-        try:
-            await pooler.reload(load(path))
-        except (ConfigError, BuildError, StateDirError) as error:
-            log.warning("configuration not reloaded, the old one stays", faults=str(error).splitlines())
+        with contextlib.suppress(*UNUSABLE):  # logged by then, and the old one stays
+            await pooler.reread()
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ import structlog
 from aiohttp import web
 
 from pooler import build
-from pooler.config import Config
+from pooler.config import Config, ConfigError, load
+from pooler.config.changes import Changes, changes
 from pooler.console import pages
+from pooler.errors import Fault, Reason
 from pooler.runtime import adoption
 from pooler.runtime.dispatch import Dispatcher
 from pooler.runtime.driver import Driver
@@ -23,12 +25,18 @@ from pooler.service.catalogue import Board
 from pooler.service.data import PoolerServicer
 from pooler.service.exchange import Limits
 from pooler.service.health import Health
-from pooler.state import StateDir
+from pooler.state import StateDir, StateDirError
 
 log = structlog.get_logger(__name__)
 
 LAST_WORDS_SECONDS = 1.0
 """How long streams may stay open after the last call has been answered."""
+
+FAULTS_CHARACTERS_MAX = 1500
+"""A status travels in headers, twice: as percent-encoded text and as base64. gRPC's peers refuse more than 8 KB."""
+FAULT_CHARACTERS_MAX = 400
+UNUSABLE = (ConfigError, build.BuildError, StateDirError)
+"""Why a configuration is not taken on."""
 
 
 class Pooler:
@@ -47,6 +55,7 @@ class Pooler:
         self._state = StateDir(config.pooler.state_dir)
         self._reloading = asyncio.Lock()
         self._announcements: set[asyncio.Task[None]] = set()
+        self._readings: set[asyncio.Task[Changes]] = set()
         self._burial: asyncio.Task[None] | None = None
         limits = Limits(config.pooler.calls_max, config.pooler.request_bytes_max)
         self._data = PoolerServicer(self._dispatcher, self._board, limits, secrets.token_hex(8))
@@ -66,34 +75,37 @@ class Pooler:
         settings = self.config.pooler
         self._server = grpc_server.server(
             self._data,
-            AdminServicer(self._drivers),
+            AdminServicer(self._drivers, self._state.name, self._reload_by_order),
             self._health,
             settings.request_bytes_max,
             settings.vanished_seconds,
         )
         self.address = grpc_server.bind(self._server, settings.listen)
         self.http_address = await self._open_pages(settings.http)
-        await self._install(self.config, parts, files)
+        self._install(self.config, parts, files)
         self._burial = asyncio.get_running_loop().create_task(self._bury(self._state.backends() - parts.keys()))
-        await self._health.pooler(True)
+        await asyncio.gather(*self._announcements, self._health.pooler(True))
         await self._server.start()
         log.info("listening", address=self.address, http=self.http_address, backends=len(parts))
 
-    async def reload(self, config: Config) -> None:
-        """Takes on a new configuration; what did not change goes on undisturbed.
+    async def reload(self, config: Config) -> Changes:
+        """Takes on a new configuration; what did not change goes on undisturbed. Caps set by an order are over.
 
         Raises BuildError or StateDirError and changes nothing.
         Addresses and the state folder stay what they were until a restart.
         """
         async with self._reloading:
-            parts = build.parts(config, self._parts)
-            files = self._files(parts)
-            fixed = ("listen", "http", "state_dir", "request_bytes_max", "vanished_seconds")
-            if changed := [key for key in fixed if getattr(config.pooler, key) != getattr(self.config.pooler, key)]:
-                log.warning("needs a restart to take effect", keys=changed)
-            self.config = config
-            await self._install(config, parts, files)
-            log.info("configuration reloaded", backends=len(parts), operations=len(config.operations))
+            return await self._take_on(config)
+
+    async def reread(self) -> Changes:
+        """Reads the configuration's file again and takes it on, to the end, even if whoever asked for it leaves.
+
+        Raises ConfigError, BuildError or StateDirError and changes nothing; or Fault, when the pooler stops.
+        """
+        task = asyncio.get_running_loop().create_task(self._reread())
+        self._readings.add(task)
+        task.add_done_callback(self._was_read)
+        return await asyncio.shield(task)
 
     async def stop(self) -> None:
         """Takes no new calls, lets running ones end within the grace, closes every connection, then the server."""
@@ -103,6 +115,8 @@ class Pooler:
         await self._health.pooler(False)
         self._data.go_away()
         await asyncio.gather(*(driver.drain(grace) for driver in self._drivers.values()))
+        if self._readings:
+            await asyncio.wait(self._readings)  # what they removed has been draining for longer than the others
         if self._server is not None:
             await self._server.stop(LAST_WORDS_SECONDS)
         await asyncio.gather(*self._announcements)
@@ -117,23 +131,60 @@ class Pooler:
         """The slot files of the backends that are new."""
         return {name: self._state.slots(name) for name in parts if name not in self._drivers}
 
-    async def _install(self, config: Config, parts: dict[str, build.Part], files: dict[str, SlotFiles]) -> None:
+    async def _reread(self) -> Changes:
+        async with self._reloading:
+            if self._dispatcher.draining:
+                raise Fault(Reason.DRAINING, "This pooler is being shut down and takes no orders.")
+            try:
+                return await self._take_on(load(self.config.file))
+            except UNUSABLE as error:
+                log.warning("configuration not reloaded, the old one stays", faults=str(error).splitlines())
+                raise
+
+    def _was_read(self, task: "asyncio.Task[Changes]") -> None:
+        self._readings.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked for it may have left; it has been logged
+
+    async def _reload_by_order(self) -> Changes:
+        try:
+            return await self.reread()
+        except UNUSABLE as error:
+            raise Fault(Reason.INVALID_CONFIGURATION, _refusal(str(error).splitlines())) from error
+
+    async def _take_on(self, config: Config) -> Changes:
+        parts = build.parts(config, self._parts)
+        files = self._files(parts)
+        caps = {name: driver.pool.rules.cap for name, driver in self._drivers.items()}
+        found = changes(self.config, config, caps)
+        for name, (before, after) in found.caps.items():
+            log.info("cap changed", backend=name, before=before, after=after)
+        if found.restart_needed:
+            log.warning("needs a restart to take effect", keys=found.restart_needed)
+        self.config = config
+        gone = self._install(config, parts, files)
+        await asyncio.gather(*(self._remove(driver, config.pooler.drain_grace_seconds) for driver in gone))
+        log.info("configuration reloaded", backends=len(parts), operations=len(config.operations))
+        return found
+
+    def _install(self, config: Config, parts: dict[str, build.Part], files: dict[str, SlotFiles]) -> list[Driver]:
+        """Puts everything in place, in one step. Returns the drivers that nothing uses any more, to be drained."""
         gone = [self._drivers.pop(name) for name in list(self._drivers) if name not in parts]
         for name, part in parts.items():
             if driver := self._drivers.get(name):
                 driver.reconfigure(part.kit, part.rules, part.bounds)
             else:
-                await self._add(name, part, files[name])
+                self._add(name, part, files[name])
         self._parts = parts
         self._dispatcher.calls_max = config.pooler.calls_max
         self._dispatcher.routes = build.routes(config, self._drivers)
         self._board.publish(config)
-        await asyncio.gather(*(self._remove(driver, config.pooler.drain_grace_seconds) for driver in gone))
+        return gone
 
-    async def _add(self, name: str, part: build.Part, files: SlotFiles) -> None:
+    def _add(self, name: str, part: build.Part, files: SlotFiles) -> None:
         driver = self._drivers[name] = Driver(name, part.kit, part.rules, part.bounds, self._state.name, files)
         driver.on_serving = partial(self._announce, name)
-        await self._health.backend(name, False)
+        self._announce(name, False)
         adoption.adopt(driver, files.left())
         driver.run()
 
@@ -157,3 +208,17 @@ class Pooler:
         await web.TCPSite(self._pages, host.strip("[]"), int(port)).start()
         bound: Any = self._pages.addresses[0]
         return f"{host}:{bound[1]}"
+
+
+def _refusal(faults: list[str]) -> str:
+    """What was wrong, each fault with its place, as far as a status has room for it. The log has everything."""
+    told: list[str] = []
+    room = FAULTS_CHARACTERS_MAX
+    for fault in faults:
+        line = fault if len(fault) <= FAULT_CHARACTERS_MAX else fault[:FAULT_CHARACTERS_MAX] + "…"
+        room -= len(line)
+        if room < 0:
+            told.append(f"and {len(faults) - len(told)} more; `penstock check` lists them all")
+            break
+        told.append(line)
+    return "\n".join(["The configuration was not taken on, the running one stays:", *told])

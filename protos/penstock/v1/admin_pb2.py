@@ -24,19 +24,69 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/penstock/v1/admin.proto\x12\x0bpenstock.v1\"\x15\n\x13ListBackendsRequest\";\n\x11ListBackendsReply\x12&\n\x08\x62\x61\x63kends\x18\x01 \x03(\x0b\x32\x14.penstock.v1.Backend\"\xf5\x02\n\x07\x42\x61\x63kend\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0b\n\x03\x63\x61p\x18\x03 \x01(\r\x12\x0f\n\x07reserve\x18\x04 \x01(\r\x12\x10\n\x08starting\x18\x05 \x01(\r\x12\x12\n\nvalidating\x18\x06 \x01(\r\x12\x0c\n\x04idle\x18\x07 \x01(\r\x12\x0e\n\x06in_use\x18\x08 \x01(\r\x12\x10\n\x08\x64raining\x18\t \x01(\r\x12\x11\n\tresetting\x18\n \x01(\r\x12\x0f\n\x07\x63losing\x18\x0b \x01(\r\x12\x0e\n\x06queued\x18\x0c \x01(\r\x12\x11\n\tqueue_max\x18\r \x01(\r\x12\x16\n\x0eoldest_wait_ms\x18\x0e \x01(\x03\x12\x0f\n\x07serving\x18\x0f \x01(\x08\x12\x0f\n\x07\x66\x61ilure\x18\x10 \x01(\t\x12\x13\n\x0b\x63\x61lls_total\x18\x11 \x01(\x04\x12\x14\n\x0cstarts_total\x18\x12 \x01(\x04\x12\x1c\n\x14start_failures_total\x18\x13 \x01(\x04\x12\x10\n\x08start_ms\x18\x14 \x01(\x03\x32`\n\x0c\x41\x64minService\x12P\n\x0cListBackends\x12 .penstock.v1.ListBackendsRequest\x1a\x1e.penstock.v1.ListBackendsReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/penstock/v1/admin.proto\x12\x0bpenstock.v1\"\x15\n\x13ListBackendsRequest\";\n\x11ListBackendsReply\x12&\n\x08\x62\x61\x63kends\x18\x01 \x03(\x0b\x32\x14.penstock.v1.Backend\"\xcc\x03\n\x07\x42\x61\x63kend\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0b\n\x03\x63\x61p\x18\x03 \x01(\r\x12\x0f\n\x07reserve\x18\x04 \x01(\r\x12\x10\n\x08starting\x18\x05 \x01(\r\x12\x12\n\nvalidating\x18\x06 \x01(\r\x12\x0c\n\x04idle\x18\x07 \x01(\r\x12\x0e\n\x06in_use\x18\x08 \x01(\r\x12\x10\n\x08\x64raining\x18\t \x01(\r\x12\x11\n\tresetting\x18\n \x01(\r\x12\x0f\n\x07\x63losing\x18\x0b \x01(\r\x12\x0e\n\x06queued\x18\x0c \x01(\r\x12\x11\n\tqueue_max\x18\r \x01(\r\x12\x16\n\x0eoldest_wait_ms\x18\x0e \x01(\x03\x12\x0f\n\x07serving\x18\x0f \x01(\x08\x12\x0f\n\x07\x66\x61ilure\x18\x10 \x01(\t\x12\x13\n\x0b\x63\x61lls_total\x18\x11 \x01(\x04\x12\x14\n\x0cstarts_total\x18\x12 \x01(\x04\x12\x1c\n\x14start_failures_total\x18\x13 \x01(\x04\x12\x10\n\x08start_ms\x18\x14 \x01(\x03\x12\x0e\n\x06paused\x18\x15 \x01(\x08\x12\x16\n\x0erefusing_calls\x18\x16 \x01(\x08\x12\x19\n\x11unconfirmed_total\x18\x17 \x01(\x04\x12\x12\n\ngeneration\x18\x18 \x01(\x04\"\xb0\x01\n\nConnection\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.penstock.v1.ConnectionState\x12\x0e\n\x06\x61ge_ms\x18\x03 \x01(\x03\x12\x0c\n\x04uses\x18\x04 \x01(\x04\x12\x12\n\ngeneration\x18\x05 \x01(\x04\x12\x0b\n\x03tag\x18\x06 \x01(\t\x12&\n\x05\x63\x61lls\x18\x07 \x03(\x0b\x32\x17.penstock.v1.ListedCall\"\x8f\x01\n\nListedCall\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12%\n\x05state\x18\x05 \x01(\x0e\x32\x16.penstock.v1.CallState\x12\x10\n\x08since_ms\x18\x06 \x01(\x03\")\n\x16ListConnectionsRequest\x12\x0f\n\x07\x62\x61\x63kend\x18\x01 \x01(\t\"D\n\x14ListConnectionsReply\x12,\n\x0b\x63onnections\x18\x01 \x03(\x0b\x32\x17.penstock.v1.Connection\"4\n\x12ListWaitingRequest\x12\x0f\n\x07\x62\x61\x63kend\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\"K\n\x10ListWaitingReply\x12&\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x17.penstock.v1.ListedCall\x12\x0f\n\x07waiting\x18\x02 \x01(\r\"-\n\rSetCapRequest\x12\x0f\n\x07\x62\x61\x63kend\x18\x01 \x01(\t\x12\x0b\n\x03\x63\x61p\x18\x02 \x01(\r\"H\n\x0bSetCapReply\x12%\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0b\x32\x14.penstock.v1.Backend\x12\x12\n\ncap_before\x18\x02 \x01(\r\"\x1f\n\x0cPauseRequest\x12\x0f\n\x07\x62\x61\x63kend\x18\x01 \x01(\t\"3\n\nPauseReply\x12%\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0b\x32\x14.penstock.v1.Backend\" \n\rResumeRequest\x12\x0f\n\x07\x62\x61\x63kend\x18\x01 \x01(\t\"4\n\x0bResumeReply\x12%\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0b\x32\x14.penstock.v1.Backend\"\x1f\n\x0c\x44rainRequest\x12\x0f\n\x07\x62\x61\x63kend\x18\x01 \x01(\t\"3\n\nDrainReply\x12%\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0b\x32\x14.penstock.v1.Backend\"8\n\x15KillConnectionRequest\x12\x0f\n\x07\x62\x61\x63kend\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"<\n\x13KillConnectionReply\x12%\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0b\x32\x14.penstock.v1.Backend\"F\n\x0fKillCallRequest\x12\x0f\n\x07\x62\x61\x63kend\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\"F\n\rKillCallReply\x12%\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0b\x32\x14.penstock.v1.Backend\x12\x0e\n\x06killed\x18\x02 \x01(\r\" \n\rRetireRequest\x12\x0f\n\x07\x62\x61\x63kend\x18\x01 \x01(\t\"4\n\x0bRetireReply\x12%\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0b\x32\x14.penstock.v1.Backend\"\x0f\n\rReloadRequest\"\xc6\x01\n\x0bReloadReply\x12\x16\n\x0e\x62\x61\x63kends_added\x18\x01 \x03(\t\x12\x18\n\x10\x62\x61\x63kends_removed\x18\x02 \x03(\t\x12\x18\n\x10\x62\x61\x63kends_changed\x18\x03 \x03(\t\x12$\n\x04\x63\x61ps\x18\x04 \x03(\x0b\x32\x16.penstock.v1.CapChange\x12\x12\n\noperations\x18\x05 \x01(\r\x12\x19\n\x11operations_before\x18\x06 \x01(\r\x12\x16\n\x0erestart_needed\x18\x07 \x03(\t\";\n\tCapChange\x12\x0f\n\x07\x62\x61\x63kend\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\r*\x88\x02\n\x0f\x43onnectionState\x12 \n\x1c\x43ONNECTION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x43ONNECTION_STATE_STARTING\x10\x01\x12\x1f\n\x1b\x43ONNECTION_STATE_VALIDATING\x10\x02\x12\x19\n\x15\x43ONNECTION_STATE_IDLE\x10\x03\x12\x1b\n\x17\x43ONNECTION_STATE_IN_USE\x10\x04\x12\x1d\n\x19\x43ONNECTION_STATE_DRAINING\x10\x05\x12\x1e\n\x1a\x43ONNECTION_STATE_RESETTING\x10\x06\x12\x1c\n\x18\x43ONNECTION_STATE_CLOSING\x10\x07*\x8a\x01\n\tCallState\x12\x1a\n\x16\x43\x41LL_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41LL_STATE_WAITING\x10\x01\x12\x16\n\x12\x43\x41LL_STATE_OFFERED\x10\x02\x12\x16\n\x12\x43\x41LL_STATE_RUNNING\x10\x03\x12\x19\n\x15\x43\x41LL_STATE_CANCELLING\x10\x04\x32\xa2\x06\n\x0c\x41\x64minService\x12P\n\x0cListBackends\x12 .penstock.v1.ListBackendsRequest\x1a\x1e.penstock.v1.ListBackendsReply\x12Y\n\x0fListConnections\x12#.penstock.v1.ListConnectionsRequest\x1a!.penstock.v1.ListConnectionsReply\x12M\n\x0bListWaiting\x12\x1f.penstock.v1.ListWaitingRequest\x1a\x1d.penstock.v1.ListWaitingReply\x12>\n\x06SetCap\x12\x1a.penstock.v1.SetCapRequest\x1a\x18.penstock.v1.SetCapReply\x12;\n\x05Pause\x12\x19.penstock.v1.PauseRequest\x1a\x17.penstock.v1.PauseReply\x12>\n\x06Resume\x12\x1a.penstock.v1.ResumeRequest\x1a\x18.penstock.v1.ResumeReply\x12;\n\x05\x44rain\x12\x19.penstock.v1.DrainRequest\x1a\x17.penstock.v1.DrainReply\x12V\n\x0eKillConnection\x12\".penstock.v1.KillConnectionRequest\x1a .penstock.v1.KillConnectionReply\x12\x44\n\x08KillCall\x12\x1c.penstock.v1.KillCallRequest\x1a\x1a.penstock.v1.KillCallReply\x12>\n\x06Retire\x12\x1a.penstock.v1.RetireRequest\x1a\x18.penstock.v1.RetireReply\x12>\n\x06Reload\x12\x1a.penstock.v1.ReloadRequest\x1a\x18.penstock.v1.ReloadReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.penstock.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CONNECTIONSTATE']._serialized_start=2176
+  _globals['_CONNECTIONSTATE']._serialized_end=2440
+  _globals['_CALLSTATE']._serialized_start=2443
+  _globals['_CALLSTATE']._serialized_end=2581
   _globals['_LISTBACKENDSREQUEST']._serialized_start=47
   _globals['_LISTBACKENDSREQUEST']._serialized_end=68
   _globals['_LISTBACKENDSREPLY']._serialized_start=70
   _globals['_LISTBACKENDSREPLY']._serialized_end=129
   _globals['_BACKEND']._serialized_start=132
-  _globals['_BACKEND']._serialized_end=505
-  _globals['_ADMINSERVICE']._serialized_start=507
-  _globals['_ADMINSERVICE']._serialized_end=603
+  _globals['_BACKEND']._serialized_end=592
+  _globals['_CONNECTION']._serialized_start=595
+  _globals['_CONNECTION']._serialized_end=771
+  _globals['_LISTEDCALL']._serialized_start=774
+  _globals['_LISTEDCALL']._serialized_end=917
+  _globals['_LISTCONNECTIONSREQUEST']._serialized_start=919
+  _globals['_LISTCONNECTIONSREQUEST']._serialized_end=960
+  _globals['_LISTCONNECTIONSREPLY']._serialized_start=962
+  _globals['_LISTCONNECTIONSREPLY']._serialized_end=1030
+  _globals['_LISTWAITINGREQUEST']._serialized_start=1032
+  _globals['_LISTWAITINGREQUEST']._serialized_end=1084
+  _globals['_LISTWAITINGREPLY']._serialized_start=1086
+  _globals['_LISTWAITINGREPLY']._serialized_end=1161
+  _globals['_SETCAPREQUEST']._serialized_start=1163
+  _globals['_SETCAPREQUEST']._serialized_end=1208
+  _globals['_SETCAPREPLY']._serialized_start=1210
+  _globals['_SETCAPREPLY']._serialized_end=1282
+  _globals['_PAUSEREQUEST']._serialized_start=1284
+  _globals['_PAUSEREQUEST']._serialized_end=1315
+  _globals['_PAUSEREPLY']._serialized_start=1317
+  _globals['_PAUSEREPLY']._serialized_end=1368
+  _globals['_RESUMEREQUEST']._serialized_start=1370
+  _globals['_RESUMEREQUEST']._serialized_end=1402
+  _globals['_RESUMEREPLY']._serialized_start=1404
+  _globals['_RESUMEREPLY']._serialized_end=1456
+  _globals['_DRAINREQUEST']._serialized_start=1458
+  _globals['_DRAINREQUEST']._serialized_end=1489
+  _globals['_DRAINREPLY']._serialized_start=1491
+  _globals['_DRAINREPLY']._serialized_end=1542
+  _globals['_KILLCONNECTIONREQUEST']._serialized_start=1544
+  _globals['_KILLCONNECTIONREQUEST']._serialized_end=1600
+  _globals['_KILLCONNECTIONREPLY']._serialized_start=1602
+  _globals['_KILLCONNECTIONREPLY']._serialized_end=1662
+  _globals['_KILLCALLREQUEST']._serialized_start=1664
+  _globals['_KILLCALLREQUEST']._serialized_end=1734
+  _globals['_KILLCALLREPLY']._serialized_start=1736
+  _globals['_KILLCALLREPLY']._serialized_end=1806
+  _globals['_RETIREREQUEST']._serialized_start=1808
+  _globals['_RETIREREQUEST']._serialized_end=1840
+  _globals['_RETIREREPLY']._serialized_start=1842
+  _globals['_RETIREREPLY']._serialized_end=1894
+  _globals['_RELOADREQUEST']._serialized_start=1896
+  _globals['_RELOADREQUEST']._serialized_end=1911
+  _globals['_RELOADREPLY']._serialized_start=1914
+  _globals['_RELOADREPLY']._serialized_end=2112
+  _globals['_CAPCHANGE']._serialized_start=2114
+  _globals['_CAPCHANGE']._serialized_end=2173
+  _globals['_ADMINSERVICE']._serialized_start=2584
+  _globals['_ADMINSERVICE']._serialized_end=3386
 # @@protoc_insertion_point(module_scope)

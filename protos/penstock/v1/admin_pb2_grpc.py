@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """What a DBA sees.
+    """What a DBA sees, and may order.
     """
 
     def __init__(self, channel):
@@ -40,14 +40,144 @@ class AdminServiceStub:
                 request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListBackendsRequest.SerializeToString,
                 response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListBackendsReply.FromString,
                 _registered_method=True)
+        self.ListConnections = channel.unary_unary(
+                '/penstock.v1.AdminService/ListConnections',
+                request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListConnectionsRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListConnectionsReply.FromString,
+                _registered_method=True)
+        self.ListWaiting = channel.unary_unary(
+                '/penstock.v1.AdminService/ListWaiting',
+                request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListWaitingRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListWaitingReply.FromString,
+                _registered_method=True)
+        self.SetCap = channel.unary_unary(
+                '/penstock.v1.AdminService/SetCap',
+                request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.SetCapRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.SetCapReply.FromString,
+                _registered_method=True)
+        self.Pause = channel.unary_unary(
+                '/penstock.v1.AdminService/Pause',
+                request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.PauseRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.PauseReply.FromString,
+                _registered_method=True)
+        self.Resume = channel.unary_unary(
+                '/penstock.v1.AdminService/Resume',
+                request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ResumeRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ResumeReply.FromString,
+                _registered_method=True)
+        self.Drain = channel.unary_unary(
+                '/penstock.v1.AdminService/Drain',
+                request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.DrainRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.DrainReply.FromString,
+                _registered_method=True)
+        self.KillConnection = channel.unary_unary(
+                '/penstock.v1.AdminService/KillConnection',
+                request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.KillConnectionRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.KillConnectionReply.FromString,
+                _registered_method=True)
+        self.KillCall = channel.unary_unary(
+                '/penstock.v1.AdminService/KillCall',
+                request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.KillCallRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.KillCallReply.FromString,
+                _registered_method=True)
+        self.Retire = channel.unary_unary(
+                '/penstock.v1.AdminService/Retire',
+                request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.RetireRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.RetireReply.FromString,
+                _registered_method=True)
+        self.Reload = channel.unary_unary(
+                '/penstock.v1.AdminService/Reload',
+                request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ReloadRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ReloadReply.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
-    """What a DBA sees.
+    """What a DBA sees, and may order.
     """
 
     def ListBackends(self, request, context):
-        """Every backend with its pool's state. Answers at once, also while the pools are saturated.
+        """Every backend with its pool's state.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConnections(self, request, context):
+        """Every connection of a backend, and who has it. Errors: NOT_FOUND (no such backend).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWaiting(self, request, context):
+        """The calls that wait for a connection of a backend, those first that have waited longest.
+        Errors: NOT_FOUND (no such backend).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetCap(self, request, context):
+        """Changes a backend's cap until the next reload of a configuration, or restart. Where it shrinks, connections at work
+        close with the end of their calls; until then more than the new cap may be held, and nothing is started.
+        Errors: NOT_FOUND (no such backend), INVALID_ARGUMENT (a cap below 1, or that leaves no connection for calls).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Pause(self, request, context):
+        """Serves nobody from now on. Calls that come or wait go on waiting, and fail only when their own time is over (reason
+        PAUSED); what runs goes on running. A reload does not end it. Errors: NOT_FOUND (no such backend).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Resume(self, request, context):
+        """Ends a pause and a drain; who waits is served in order. Errors: NOT_FOUND (no such backend).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Drain(self, request, context):
+        """Refuses new calls to one backend from now on (reason DRAINING). Those that wait are served, and its connections close
+        as their calls end; a paused backend serves them after its resume. A reload does not end it; Resume does.
+        Errors: NOT_FOUND (no such backend).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KillConnection(self, request, context):
+        """Ends a connection, with the calls on it (reason KILLED). It counts until its death is confirmed.
+        Errors: NOT_FOUND (no such backend, no such connection).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KillCall(self, request, context):
+        """Ends a call (reason KILLED), wherever it stands; its connection serves on when the work has stopped.
+        Errors: NOT_FOUND (no such backend, no such call), INVALID_ARGUMENT (several tenants have a call of this name).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Retire(self, request, context):
+        """The backend has moved: no connection of today, nor one whose start has begun, serves another call. What is at work
+        may end, and no call fails of it. Errors: NOT_FOUND (no such backend).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reload(self, request, context):
+        """Reads the configuration file again, as SIGHUP does. Answers when the backends that were removed are drained, and goes
+        on to its end when the caller leaves. Errors: INVALID_ARGUMENT (every fault with its place in the file).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +191,56 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListBackendsRequest.FromString,
                     response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListBackendsReply.SerializeToString,
             ),
+            'ListConnections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConnections,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListConnectionsRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListConnectionsReply.SerializeToString,
+            ),
+            'ListWaiting': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWaiting,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListWaitingRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListWaitingReply.SerializeToString,
+            ),
+            'SetCap': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetCap,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.SetCapRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.SetCapReply.SerializeToString,
+            ),
+            'Pause': grpc.unary_unary_rpc_method_handler(
+                    servicer.Pause,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.PauseRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.PauseReply.SerializeToString,
+            ),
+            'Resume': grpc.unary_unary_rpc_method_handler(
+                    servicer.Resume,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ResumeRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ResumeReply.SerializeToString,
+            ),
+            'Drain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Drain,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.DrainRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.DrainReply.SerializeToString,
+            ),
+            'KillConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.KillConnection,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.KillConnectionRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.KillConnectionReply.SerializeToString,
+            ),
+            'KillCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.KillCall,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.KillCallRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.KillCallReply.SerializeToString,
+            ),
+            'Retire': grpc.unary_unary_rpc_method_handler(
+                    servicer.Retire,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.RetireRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.RetireReply.SerializeToString,
+            ),
+            'Reload': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reload,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ReloadRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ReloadReply.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'penstock.v1.AdminService', rpc_method_handlers)
@@ -70,7 +250,7 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """What a DBA sees.
+    """What a DBA sees, and may order.
     """
 
     @staticmethod
@@ -90,6 +270,276 @@ class AdminService:
             '/penstock.v1.AdminService/ListBackends',
             protos_dot_penstock_dot_v1_dot_admin__pb2.ListBackendsRequest.SerializeToString,
             protos_dot_penstock_dot_v1_dot_admin__pb2.ListBackendsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConnections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.AdminService/ListConnections',
+            protos_dot_penstock_dot_v1_dot_admin__pb2.ListConnectionsRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_admin__pb2.ListConnectionsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWaiting(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.AdminService/ListWaiting',
+            protos_dot_penstock_dot_v1_dot_admin__pb2.ListWaitingRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_admin__pb2.ListWaitingReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetCap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.AdminService/SetCap',
+            protos_dot_penstock_dot_v1_dot_admin__pb2.SetCapRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_admin__pb2.SetCapReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Pause(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.AdminService/Pause',
+            protos_dot_penstock_dot_v1_dot_admin__pb2.PauseRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_admin__pb2.PauseReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Resume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.AdminService/Resume',
+            protos_dot_penstock_dot_v1_dot_admin__pb2.ResumeRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_admin__pb2.ResumeReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Drain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.AdminService/Drain',
+            protos_dot_penstock_dot_v1_dot_admin__pb2.DrainRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_admin__pb2.DrainReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KillConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.AdminService/KillConnection',
+            protos_dot_penstock_dot_v1_dot_admin__pb2.KillConnectionRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_admin__pb2.KillConnectionReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KillCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.AdminService/KillCall',
+            protos_dot_penstock_dot_v1_dot_admin__pb2.KillCallRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_admin__pb2.KillCallReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Retire(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.AdminService/Retire',
+            protos_dot_penstock_dot_v1_dot_admin__pb2.RetireRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_admin__pb2.RetireReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.AdminService/Reload',
+            protos_dot_penstock_dot_v1_dot_admin__pb2.ReloadRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_admin__pb2.ReloadReply.FromString,
             options,
             channel_credentials,
             insecure,
