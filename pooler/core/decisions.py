@@ -130,10 +130,10 @@ class Decisions:
         return max(0, min(room, window, max(backlog, upkeep)))
 
     def _worth_having(self, now: float) -> int:
-        """How many more connections those who wait would pay for. One whose user is long overdue serves nobody."""
-        streams = self.ledger.streams
-        overdue = self.ledger.granted_before(now - OVERDUE * self.starts.work.seconds)
-        return self.starts.worth(self.queue.servable, self.ledger.alive * streams - overdue, streams)
+        """How many more connections those who wait would pay for. A place whose user is long overdue serves nobody."""
+        streams, waiting = self.ledger.streams, self.queue.servable + len(self._promises)
+        stuck = self.ledger.stuck(now - OVERDUE * self.starts.work.seconds)
+        return self.starts.worth(waiting, self.ledger.alive * streams - stuck, streams)
 
     @property
     def _held_back(self) -> bool:

@@ -3,6 +3,7 @@
 It counts, and keeps the idle ones in order; what becomes of a slot is decided in `pool`.
 """
 
+from collections import Counter
 from itertools import takewhile
 
 from pooler.core.slots import Slot, Waiter
@@ -12,6 +13,7 @@ from pooler.core.states import (
     DRAINING,
     GONE,
     IDLE,
+    IN_USE,
     ConnectionEvent,
     ConnectionState,
     next_connection_state,
@@ -86,7 +88,7 @@ class Ledger:
         """The connection in use with most room for another call; one that somebody has soiled empties first."""
         if not self._shares:
             return None
-        open_to_all = (s for s in self.slots.values() if s.state is ConnectionState.IN_USE and s.shareable)
+        open_to_all = (s for s in self.slots.values() if s.state is IN_USE and s.shareable)
         return min(open_to_all, key=lambda slot: len(slot.grants), default=None)
 
     def count(self, *states: ConnectionState) -> int:
@@ -96,9 +98,16 @@ class Ledger:
             total += found[state]
         return total
 
-    def granted_before(self, moment: float) -> int:
-        """How many grants have been under way since before a moment. Takes time only for those that it counts."""
-        return sum(1 for _ in takewhile(lambda waiter: waiter.granted_at < moment, self.grants))
+    def stuck(self, moment: float) -> int:
+        """How many places are kept by grants that have been under way since before a moment.
+
+        Such a grant keeps its own, and all of a connection that nobody may join. Takes time only for those it counts.
+        """
+        kept: Counter[Slot] = Counter()
+        for waiter in takewhile(lambda waiter: waiter.granted_at < moment, self.grants):
+            if waiter.slot is not None and waiter.slot.state is IN_USE:
+                kept[waiter.slot] += 1
+        return sum(self.streams if slot.shut or count == slot.streams else count for slot, count in kept.items())
 
     @property
     def held(self) -> int:

@@ -51,7 +51,12 @@ class Slot:
     @property
     def shareable(self) -> bool:
         """Whether another call may join those that use it: there is room, it is clean, and nobody needs it whole."""
-        return len(self.grants) < self.streams and not (self.soiled or self.whole or self.promised)
+        return len(self.grants) < self.streams and not self.shut
+
+    @property
+    def shut(self) -> bool:
+        """Whether nobody may join those that use it, whatever room there is."""
+        return self.soiled or self.whole or self.promised is not None
 
     def __repr__(self) -> str:
         return f"<slot {self.number} {self.state.name} g{self.generation} uses={self.uses} grants={len(self.grants)}>"

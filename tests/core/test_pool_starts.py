@@ -4,7 +4,7 @@ import pytest
 
 from pooler.core.actions import Close, GiveUp, Offer, Open, Refuse
 from pooler.core.rules import Fate, StartFailure
-from pooler.core.slots import Slot
+from pooler.core.slots import Slot, Waiter
 from pooler.core.states import ConnectionState
 from pooler.errors import Reason
 from tests.core.scene import Scene, slot_of, started
@@ -77,6 +77,60 @@ def test_fewer_starts_are_needed_where_a_connection_takes_several_calls():
     for _ in range(3):
         scene.running()
     assert [len(started(scene.ask()[1])) for _ in range(4)] == [1, 0, 0, 1]
+
+
+def learned(streams: int) -> Scene:
+    """A pool with one connection and room for another, that knows what starts (1 s) and calls (0.1 s) take."""
+    scene = Scene(cap=2)
+    (slot,) = started(scene.ask(waiter := scene.waiter())[1])
+    scene.later(1)
+    assert scene.open(slot, streams) == [Offer(waiter)]
+    scene.pool.accept(waiter)
+    scene.later(0.1)
+    scene.finish(waiter)
+    return scene
+
+
+def long_ago(scene: Scene, whole: bool = False) -> Waiter:
+    """A call that has been at work for much longer than any before it."""
+    waiter, _ = scene.ask(Waiter(scene.now, scene.now + 3600, whole=whole))
+    assert scene.pool.accept(waiter)
+    scene.later(60)
+    assert scene.pool.tick(scene.now) == []
+    return waiter
+
+
+@pytest.mark.promise(9)
+def test_nobody_waits_for_a_long_call_that_has_a_connection_whole_while_another_could_be_started():
+    scene = learned(streams=3)
+    long_ago(scene, whole=True)
+    assert len(started(scene.ask()[1])) == 1
+
+
+@pytest.mark.promise(9)
+def test_nobody_waits_for_a_connection_to_be_empty_while_a_long_call_keeps_it_and_another_could_be_started():
+    scene = learned(streams=3)
+    long_ago(scene)
+    alone, actions = scene.ask(Waiter(scene.now, scene.now + 3600, whole=True))
+    (slot,) = started(actions)
+    assert scene.open(slot, 3) == [Offer(alone)]
+    assert slot_of(alone) is slot
+
+
+@pytest.mark.promise(9)
+def test_nobody_waits_beside_what_a_long_call_has_soiled_while_another_could_be_started():
+    scene = learned(streams=2)
+    soiler = scene.running()
+    long_ago(scene)
+    scene.finish(soiler, Fate.SOILED)
+    assert len(started(scene.ask()[1])) == 1
+
+
+def test_who_shares_a_connection_with_a_long_call_brings_no_start_while_there_is_room():
+    scene = learned(streams=3)
+    long_ago(scene)
+    waiter, actions = scene.ask()
+    assert actions == [Offer(waiter)]
 
 
 @pytest.mark.promise(10)

@@ -83,6 +83,20 @@ BREAKS = (
         "if self._ramp else 1",
     ),
     Break(
+        9,
+        "waits for a long call to give back a connection that it has whole",
+        LEDGER,
+        "self.streams if slot.shut or count == slot.streams else count for",
+        "count for",
+    ),
+    Break(
+        9,
+        "starts nothing for who waits for a connection to be empty",
+        DECISIONS,
+        "self.queue.servable + len(self._promises)",
+        "self.queue.servable",
+    ),
+    Break(
         10,
         "serves nobody from a returned connection while another one starts",
         DECISIONS,
