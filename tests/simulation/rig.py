@@ -7,7 +7,7 @@ game, and the driver would only treat it as one more failure of the backend.
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -18,11 +18,11 @@ from pooler.backends.simulated.connection import SimulatedConnection
 from pooler.backends.simulated.local import LocalConnection
 from pooler.backends.simulated.settings import Settings
 from pooler.backends.simulated.system import Session, State, System
-from pooler.core.actions import Action
 from pooler.core.rules import Rules
-from pooler.core.slots import Priority
+from pooler.core.slots import Priority, Slot
 from pooler.errors import Fault, Reason
 from pooler.runtime.driver import Driver
+from pooler.runtime.orders import Orders
 from pooler.runtime.slotfiles import SlotFiles
 from pooler.runtime.starter import Bounds
 from pooler.runtime.turns import Kit, Outcome, Turn
@@ -44,6 +44,7 @@ class Call:
         self.number = number
         self.turn = turn
         self.cancelled_at: float | None = None
+        self.killed_at: float | None = None
         self.delivered_at: float | None = None
         self.tried = 0
         """How often it was given to a connection."""
@@ -143,6 +144,8 @@ class WatchedAdapter(SimulatedAdapter):
             self._rig.violated(f"call {call.number} is sent once too often")
         if session in self._bad:
             self._rig.violated(f"call {call.number} gets session {session.number}, which is known to be bad")
+        if call.turn.granted_at > self._rig.moved_at and session.number <= self._rig.moved_after:
+            self._rig.violated(f"call {call.number} gets session {session.number}, from before the backend moved")
         if self.retired_at is not None and call.turn.granted_at > self.retired_at:
             self._rig.violated(f"call {call.number} gets a connection of an adapter that was replaced")
 
@@ -173,6 +176,9 @@ class Rig:
             clock=self._loop.time,
             randomness=random.Random(seed),
         )
+        self.orders = Orders(self.driver)
+        self.moved_at = float("-inf")
+        self.moved_after = 0
 
     @property
     def now(self) -> float:
@@ -223,9 +229,26 @@ class Rig:
             call.cancelled_at = self.now
         self.driver.cancel(call.turn)
 
-    def order(self, order: Callable[[float], list[Action]]) -> None:
-        """Has the hands carry out one of the pool's orders, as in `rig.order(rig.driver.pool.resume)`."""
-        self.driver._conclude(order(self.now))
+    def retire(self) -> None:
+        """The backend has moved: no session of today may serve another call."""
+        self.moved_at, self.moved_after = self.now, self.system.logins_total
+        self.orders.retire()
+
+    def kill(self, call: Call) -> int:
+        """An administrator ends a call, and with it all of its name."""
+        self._note_kill(call)
+        return self.orders.kill_call(call.turn.caller.request_id)
+
+    def kill_connection(self, slot: Slot) -> None:
+        """An administrator ends a connection, with the calls on it."""
+        for turn in slot.grants:
+            assert isinstance(turn, Turn)
+            self._note_kill(self.calls[int(turn.caller.request_id)])
+        self.orders.kill_connection(slot.number)
+
+    def _note_kill(self, call: Call) -> None:
+        if not call.outcomes:
+            call.killed_at = self.now
 
     def resize(self, **changes: Any) -> None:
         """New rules."""

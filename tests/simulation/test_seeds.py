@@ -25,9 +25,12 @@ NEVER_HERE = {
     Reason.PROTOCOL,
     Reason.RESULT_TOO_LARGE,
     Reason.INTERNAL,
-    # The administrator's verbs.
-    Reason.KILLED,
-    Reason.PAUSED,
+    # What an administrator is told, and no call ends in.
+    Reason.BACKEND_NOT_FOUND,
+    Reason.CONNECTION_NOT_FOUND,
+    Reason.CALL_NOT_FOUND,
+    Reason.INVALID_ORDER,
+    Reason.INVALID_CONFIGURATION,
 }
 
 
@@ -59,7 +62,7 @@ def test_the_worlds_differ_enough_to_see_a_call_end_in_every_way():
     assert set(seen) == {"ANSWER", *Reason} - NEVER_HERE
 
 
-@pytest.mark.promise(1, 2, 5, 6, 7)
+@pytest.mark.promise(1, 2, 5, 6, 7, 33, 34)
 @pytest.mark.parametrize("seed", seeds())
 def test_a_pool_keeps_its_promises_in_the_world_of_a_seed(seed):
     try:

@@ -1,4 +1,4 @@
-"""One seed's world: callers who come, wait, leave; a backend that misbehaves; a DBA who resizes, reloads, drains.
+"""One seed's world: callers who come, wait, leave; a backend that misbehaves; a DBA with all of his orders.
 
 Everything is drawn from the seed. While it runs, the rig watches; at the end the oracles ask whether each call was
 answered once and in time, whether the whole cap can still be taken, and whether draining leaves nothing behind.
@@ -7,7 +7,7 @@ answered once and in time, whether the whole cap can still be taken, and whether
 import asyncio
 import os
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -180,21 +180,50 @@ class World:
     async def _orders(self) -> None:
         until_when = self.rig.now + LASTS_SECONDS
         while self.rig.now < until_when:
-            await asyncio.sleep(self.chance.expovariate(0.1))
-            match self.chance.randrange(3):
-                case 0:
-                    self.rig.resize(cap=self.chance.randint(1, 8), warm=self.chance.randint(0, 1))
-                case 1:
-                    self.rig.resize(parallel_starts=self.chance.randint(1, 4), queue_max=self.chance.choice([2, 50]))
-                case _:
-                    self.rig.replace_adapter()
-            self.note("orders")
+            await asyncio.sleep(self.chance.expovariate(0.2))
+            name, order = self.chance.choice(self._orderable())
+            order()
+            self.note(name)
+            if self.rig.driver.pool.paused or self.rig.driver.pool.draining:
+                await asyncio.sleep(self.chance.expovariate(0.5))
+                self.rig.orders.resume()
+                self.note("resume")
+
+    def _orderable(self) -> list[tuple[str, Callable[[], object]]]:
+        chance, rig = self.chance, self.rig
+        slots, calls = list(rig.driver.pool.ledger.slots.values()), [call for call in rig.calls if not call.outcomes]
+        orders: list[tuple[str, Callable[[], object]]] = [
+            ("set cap", lambda: rig.orders.set_cap(chance.randint(1, 8))),
+            ("set cap", lambda: rig.orders.set_cap(chance.randint(1, 8))),
+            ("pause", rig.orders.pause),
+            ("drain", rig.orders.drain),
+            ("retire", rig.retire),
+            ("reload", lambda: rig.resize(cap=chance.randint(1, 8), warm=chance.randint(0, 1))),
+            ("reload", lambda: rig.resize(parallel_starts=chance.randint(1, 4), queue_max=chance.choice([2, 50]))),
+            ("reload", rig.replace_adapter),
+        ]
+        if slots:
+            orders.append(("kill a connection", lambda: rig.kill_connection(chance.choice(slots))))
+        if calls:
+            orders.append(("kill a call", lambda: rig.kill(chance.choice(calls))))
+        return orders
 
     def judge(self) -> None:
         """The oracles. Raises AssertionError with everything that was seen."""
         assert self.rig.violations == []
         for call in self.rig.calls:
             self._judge(call)
+        self._judge_order()
+
+    def _judge_order(self) -> None:
+        """Within a tenant's priority, whoever came first was served first: through pauses, too."""
+        served: dict[tuple[str, Priority], float] = defaultdict(float)
+        for call in self.rig.calls:
+            turn = call.turn
+            if turn.grant is not None and not turn.retried:  # whoever lost his connection was served twice
+                lane = turn.tenant, turn.priority
+                assert turn.granted_at >= served[lane], f"call {call.number} overtook one of its own lane"
+                served[lane] = turn.granted_at
 
     def _judge(self, call: Call) -> None:
         assert len(call.outcomes) == 1, f"call {call.number} has {len(call.outcomes)} outcomes"
@@ -209,5 +238,7 @@ class World:
             assert abs(spent - (call.delivered_at - turn.asked_at)) < MOMENT, f"the times of call {call.number}"
         elif result.reason is Reason.CANCELLED:
             assert call.cancelled_at is not None or self.rig.driver.pool.draining
-        elif result.reason in (Reason.QUEUE_TIMEOUT, Reason.START_TIMEOUT):
+        elif result.reason is Reason.KILLED:
+            assert call.killed_at == call.delivered_at, f"call {call.number} was not killed at this moment"
+        elif result.reason in (Reason.QUEUE_TIMEOUT, Reason.START_TIMEOUT, Reason.PAUSED):
             assert call.delivered_at >= turn.give_up_at - MOMENT, f"call {call.number} is refused before its time"
