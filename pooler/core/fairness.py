@@ -2,9 +2,10 @@
 
 Start-time fair queueing (Goyal, Vin and Cheng, 1996): each tenant has a start tag, the virtual time at which its next
 call may begin; whoever has the smallest is served, and pays for it with the call's expected time over its weight. A
-tenant that is alone gets everything; one that was idle gets no credit for it. What a call really took is settled when
-it ends. The queue holds waiters and their order; it knows nothing of connections, and never decides that a waiter gets
-a place.
+tenant that is alone gets everything; one that asked for less than its share has a few calls to the good, and no more
+however long it was idle (as a sleeper has in Linux's completely fair scheduler). What a call really took is settled
+when it ends. The queue holds waiters and their order; it knows nothing of connections, and never decides that a waiter
+gets a place.
 """
 
 from collections import OrderedDict
@@ -19,7 +20,12 @@ HANDICAP_SECONDS = {Priority.INTERACTIVE: 0.0, Priority.BATCH: 10.0}
 about how long a person waits before giving up: a burst of people passes, a steady stream of them does not block it."""
 LEAST_SECONDS = 0.0001
 """What even the quickest call costs its tenant: so that the order between tenants is never left to chance."""
-RESTING_MAX = 1000
+BURST_CALLS = 8
+"""So many calls that come together go first when their tenant has asked for less than its share until then. Calls come
+at random: with nothing to the good, a tenant at six tenths of its share that happens to send three at once is held to
+its share for the third, and its p99 is 3 times what it is alone, beside one that offers 10 times the capacity; with
+eight it is 1.8 times."""
+RESTING_MAX = 250
 """How many accounts of tenants with nothing under way are kept; what an older one still owed is forgiven."""
 STALE_MAX = 64
 """How many entries beyond two for each tenant may stand in the order before those that mean nothing are swept out."""
@@ -38,11 +44,11 @@ class Share:
 class Lane:
     """One tenant's waiters, and its account."""
 
-    share: Share
+    share: Share = field(default_factory=Share)
     waiting: dict[Priority, OrderedDict[Waiter, None]] = field(
         default_factory=lambda: {priority: OrderedDict() for priority in Priority}
     )
-    start: float = 0.0
+    start: float = float("-inf")
     """The virtual time at which its next call may begin."""
     held: int = 0
     """Grants that it holds."""
@@ -92,6 +98,8 @@ class Queue:
         self._order: list[tuple[float, int, Lane]] = []
         """A heap of start tags. An entry under which its lane no longer stands is passed over; one whose lane has had
         to pay in the meantime is put where that belongs when it comes to the front."""
+        self._limited: dict[str, Lane] = {}
+        """Those of the lanes that may hold only so many connections."""
         self._resting: OrderedDict[str, None] = OrderedDict()
         self._entries = 0
         self._now = 0.0
@@ -113,9 +121,9 @@ class Queue:
     @property
     def servable(self) -> int:
         """How many could be served if there were connections enough, which a tenant's own limit may forbid."""
-        if not self._shares:
+        if not self._limited:
             return self._length
-        return sum(lane.servable for lane in self._lanes.values())
+        return self._length - sum(lane.length - lane.servable for lane in self._limited.values())
 
     def full(self, tenant: str) -> bool:
         """Whether a tenant has as many waiters as its share allows."""
@@ -133,8 +141,8 @@ class Queue:
     def push(self, waiter: Waiter, front: bool = False) -> None:
         """Puts a waiter behind those of its tenant and priority; or before them, when it lost its turn blamelessly."""
         lane = self._lane(waiter.tenant)
-        if not lane.length and lane.start < self._now:
-            lane.start = self._now
+        if not lane.length and lane.start < (earliest := self._now - BURST_CALLS * _price(waiter) / lane.share.weight):
+            lane.start = earliest
         lane.push(waiter, front)
         self._length += 1
         self._line_up(lane)
@@ -212,20 +220,28 @@ class Queue:
         """New shares, for those who wait as well."""
         self._shares = shares
         for tenant, lane in self._lanes.items():
-            lane.share = shares.get(tenant, Share())
+            self._give(lane, tenant)
             self._line_up(lane)
 
     def _lane(self, tenant: str) -> Lane:
         lane = self._lanes.get(tenant)
         if lane is None:
-            lane = self._lanes[tenant] = Lane(self._shares.get(tenant, Share()), start=self._now)
+            lane = self._lanes[tenant] = Lane()
+            self._give(lane, tenant)
         if self._resting:
             self._resting.pop(tenant, None)
         return lane
 
+    def _give(self, lane: Lane, tenant: str) -> None:
+        """Its share, as it is configured now."""
+        lane.share = self._shares.get(tenant, Share())
+        if lane.share.connections_max is None:
+            self._limited.pop(tenant, None)
+        else:
+            self._limited[tenant] = lane
+
     def _charge(self, lane: Lane, seconds: float) -> None:
-        start = lane.start + seconds / lane.share.weight
-        lane.start = start if start > 0.0 else 0.0
+        lane.start += seconds / lane.share.weight
         if lane.lined_up is None or lane.start < lane.lined_up:
             self._line_up(lane)
 
@@ -239,18 +255,14 @@ class Queue:
                 heapify(self._order)
 
     def _rest(self, tenant: str, lane: Lane) -> None:
-        """Keeps the account of a tenant that neither waits nor holds anything while it owes something, and few are."""
+        """Keeps the account of a tenant that neither waits nor holds anything, as long as such tenants are few."""
         if lane.length or lane.held:
             return
-        if lane.start <= self._now:
-            self._forget(tenant)
-        else:
-            self._resting[tenant] = None
-            if len(self._resting) > RESTING_MAX:
-                self._forget(self._resting.popitem(last=False)[0])
-
-    def _forget(self, tenant: str) -> None:
-        self._lanes.pop(tenant).lined_up = None
+        self._resting[tenant] = None
+        if len(self._resting) > RESTING_MAX:
+            oldest, _ = self._resting.popitem(last=False)
+            self._limited.pop(oldest, None)
+            self._lanes.pop(oldest).lined_up = None
 
 
 def _price(waiter: Waiter) -> float:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from pooler.core.fairness import RESTING_MAX, STALE_MAX, Queue, Share
+from pooler.core.fairness import BURST_CALLS, RESTING_MAX, STALE_MAX, Queue, Share
 from pooler.core.slots import Priority, Waiter
 
 
@@ -39,7 +39,8 @@ def test_shares_follow_the_weights():
     for _ in range(400):
         queue.push(waiter("a"))
         queue.push(waiter("b"))
-    assert serve(queue, 400) == {"a": 300, "b": 100}
+    serve(queue, 80)  # what both had to the good is used up
+    assert serve(queue, 240) == {"a": 180, "b": 60}
 
 
 @pytest.mark.promise(22)
@@ -55,6 +56,7 @@ def test_shares_are_of_time_and_not_of_calls():
     for _ in range(100):
         queue.push(waiter("slow", expected=3.0))
         queue.push(waiter("quick", expected=1.0))
+    serve(queue, 40)
     assert serve(queue, 80) == {"slow": 20, "quick": 60}
 
 
@@ -69,18 +71,36 @@ def test_what_a_call_really_took_is_settled_when_it_ends():
         queue.granted(one)
         queue.returned(one, 1.0)
         served[one.tenant] += 1
-    assert abs(served["liar"] - served["honest"]) <= 2
+    assert abs(served["liar"] - served["honest"]) <= BURST_CALLS + 1
 
 
 @pytest.mark.promise(22)
-def test_idling_earns_no_credit():
+def test_whoever_idled_may_send_a_burst_and_then_has_its_share_and_no_more():
     queue = Queue()
     for _ in range(300):
         queue.push(waiter("busy"))
     serve(queue, 200)
     for _ in range(100):
         queue.push(waiter("late"))
-    assert serve(queue, 100) == {"busy": 50, "late": 50}
+    assert serve(queue, BURST_CALLS) == {"late": BURST_CALLS}
+    assert serve(queue, 80) == {"busy": 40, "late": 40}
+
+
+@pytest.mark.promise(22)
+def test_a_burst_is_earned_again_by_asking_for_less_than_the_share_and_in_no_other_way():
+    queue = Queue()
+    for _ in range(300):
+        queue.push(waiter("busy"))
+    for _ in range(40):
+        queue.push(waiter("late"))
+    serve(queue, 80 - BURST_CALLS)
+    assert serve(queue, 20)["late"] <= 10
+    queue.push(waiter("late"))
+    assert serve(queue, 2) == {"busy": 1, "late": 1}
+    serve(queue, 2 * BURST_CALLS)
+    for _ in range(20):
+        queue.push(waiter("late"))
+    assert serve(queue, BURST_CALLS) == {"late": BURST_CALLS}
 
 
 def test_within_a_tenant_priority_and_age_decide():
@@ -157,7 +177,7 @@ def test_tenants_that_come_and_leave_while_nobody_is_served_leave_nothing_in_the
     for number in range(10_000):
         queue.push(one := waiter(f"tenant {number}"))
         assert queue.remove(one)
-    assert len(queue._order) <= 2 + STALE_MAX
+    assert len(queue._order) <= 2 * (RESTING_MAX + 2) + STALE_MAX
     assert queue.pop().tenant == "steady"
 
 

@@ -207,10 +207,17 @@ BREAKS = (
     ),
     Break(
         22,
+        "gives whoever asks for less than its share nothing to the good",
+        FAIRNESS,
+        "self._now - BURST_CALLS * _price(waiter) / lane.share.weight",
+        "self._now",
+    ),
+    Break(
+        22,
         "lets tenants pay alike, whatever they use and weigh",
         FAIRNESS,
-        "start = lane.start + seconds / lane.share.weight",
-        "start = lane.start + 0.001",
+        "lane.start += seconds / lane.share.weight",
+        "lane.start += 0.001",
     ),
     Break(
         22,

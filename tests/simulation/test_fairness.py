@@ -7,7 +7,7 @@ import pytest
 from pooler.core.fairness import HANDICAP_SECONDS, Share
 from pooler.core.slots import Priority
 from tests.simulation import virtual
-from tests.simulation.load import about, come, go_on, quantile, took, waited
+from tests.simulation.load import Work, about, come, go_on, quantile, took, waited
 from tests.simulation.rig import Call, Rig, finished
 
 CAP = 4
@@ -51,14 +51,14 @@ def test_a_batch_of_calls_is_not_starved_by_people_and_each_class_keeps_its_orde
     virtual.run(scene())
 
 
-async def company(others: float, rules: dict[str, object]) -> tuple[Rig, list[Call]]:
-    """Two minutes of a modest tenant, beside one who offers so many times the capacity."""
+async def company(others: float, rules: dict[str, object], work: Work) -> tuple[Rig, list[Call]]:
+    """Four minutes of a modest tenant, beside one who offers so many times the capacity."""
     rig = Rig({"cap": CAP, "warm": CAP, **rules})
     rig.driver.run()
     await asyncio.sleep(5)
-    loads = [come(rig, 0.25 * CAPACITY, 120, about(WORK_SECONDS), 1, tenant="modest")]
+    loads = [come(rig, 0.3 * CAPACITY, 240, work, 1, tenant="modest")]
     if others:
-        loads.append(come(rig, others * CAPACITY, 120, about(WORK_SECONDS), 2, tenant="greedy", deadline=20))
+        loads.append(come(rig, others * CAPACITY, 240, work, 2, tenant="greedy", deadline=20))
     modest, *_ = await asyncio.gather(*loads)
     await finished(rig.calls)
     return rig, modest
@@ -66,10 +66,11 @@ async def company(others: float, rules: dict[str, object]) -> tuple[Rig, list[Ca
 
 @pytest.mark.promise(22)
 @pytest.mark.parametrize("rules", [{}, {"shares": {"greedy": Share(queue_max=50)}}], ids=["one queue", "own queues"])
-def test_a_tenant_within_its_share_hardly_notices_one_who_offers_ten_times_the_capacity(rules):
+@pytest.mark.parametrize("work", [about(WORK_SECONDS), lambda chance: WORK_SECONDS], ids=["varied", "in step"])
+def test_a_tenant_within_its_share_hardly_notices_one_who_offers_ten_times_the_capacity(rules, work):
     async def scene() -> None:
-        _, alone = await company(0, rules)
-        rig, together = await company(10, rules)
+        _, alone = await company(0, rules, work)
+        rig, together = await company(10, rules, work)
         assert all(call.answered for call in [*alone, *together])
         assert quantile(took(together), 0.99) <= 2 * quantile(took(alone), 0.99)
         assert rig.violations == []
