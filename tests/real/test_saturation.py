@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from protos.penstock.v1 import admin_pb2, admin_pb2_grpc, pooler_pb2, pooler_pb2_grpc
 from tests.interaction import wire
 from tests.programs import Pooler
+from tests.real import dba as dbas
 from tests.real.callers import outcome
 from tests.real.relay import Relay
 from tests.servers.counting import CountingServer
@@ -29,17 +30,21 @@ PATIENCE_SECONDS = 30.0
 FOR_LONG = 600.0
 
 
+def config(server: CountingServer, **changes: Any) -> dict[str, Any]:
+    """`changes`: of the pool."""
+    pool = {"cap": CAP, "parallel_starts": CAP, "warm": CAP, "queue_max": QUEUE_MAX, "queue_timeout_seconds": 600}
+    operation = {"backend": "legacy", "method": "work", "arguments": {"seconds": {"type": "number"}}, "effect": "read"}
+    return {
+        "pooler": {"vanished_seconds": VANISHED_SECONDS, "drain_grace_seconds": 3},
+        "backends": {"legacy": {"kind": "simulated", "address": server.address, "pool": {**pool, **changes}}},
+        "operations": {"work": {**operation, "timeout_seconds": FOR_LONG}},
+    }
+
+
 @pytest.fixture
 def pooler(counting_server: CountingServer, tmp_path: Path) -> Any:
     """A pooler that is all there, and idle."""
-    pool = {"cap": CAP, "parallel_starts": CAP, "warm": CAP, "queue_max": QUEUE_MAX, "queue_timeout_seconds": 600}
-    operation = {"backend": "legacy", "method": "work", "arguments": {"seconds": {"type": "number"}}, "effect": "read"}
-    config = {
-        "pooler": {"vanished_seconds": VANISHED_SECONDS, "drain_grace_seconds": 3},
-        "backends": {"legacy": {"kind": "simulated", "address": counting_server.address, "pool": pool}},
-        "operations": {"work": {**operation, "timeout_seconds": FOR_LONG}},
-    }
-    with Pooler(tmp_path, config) as program:
+    with Pooler(tmp_path, config(counting_server)) as program:
         counting_server.wait(open=CAP)
         yield program
 
@@ -155,3 +160,38 @@ async def test_health_and_administrators_are_answered_while_everything_is_taken_
         assert not any(call.done() for call in waiting)
         for call in waiting:
             call.cancel()
+
+
+@pytest.mark.promise(39)
+async def test_orders_are_obeyed_while_ten_thousand_wait(counting_server: CountingServer, tmp_path: Path) -> None:
+    many = 10_000
+    document = config(counting_server, queue_max=many)
+    document["pooler"]["calls_max"] = many + CAP
+    with Pooler(tmp_path, document) as program:
+        async with wire.stub(program.address) as stub, dbas.at(program.address) as dba, asyncio.timeout(90):
+            stream = wire.Stream(stub)
+            await stream.send(wire.HELLO)
+            assert (await stream.frame()).hello.calls_max == many + CAP
+            for first in range(1, many + CAP + 1, 500):
+                last = min(first + 500, many + CAP + 1)
+                await stream.send(*(wire.call(number, "work", 600_000, seconds=600) for number in range(first, last)))
+            state = await dba.until("legacy", lambda state: state.queued == many)
+            assert state.in_use == CAP
+            listed = await dba.order("ListWaiting", "legacy", limit=5000)
+            assert (len(listed.calls), listed.waiting) == (1000, many)
+            assert (await dba.order("KillCall", "legacy", request_id=listed.calls[-1].request_id)).killed == 1
+            head = await stream.head()  # the first that anybody has heard
+            assert (head.id, head.error.reason) == (CAP + 1000, pooler_pb2.REASON_KILLED)
+            assert (await dba.order("SetCap", "legacy", cap=CAP + 2)).backend.cap == CAP + 2
+            await asyncio.to_thread(counting_server.wait, PATIENCE_SECONDS, busy=CAP + 2)
+            assert (await dba.order("Pause", "legacy")).backend.paused
+            number = (await dba.connections("legacy"))[0].number
+            assert (await dba.order("KillConnection", "legacy", number=number)).backend.queued == many - 3
+            head = await stream.head()
+            assert head.error.reason == pooler_pb2.REASON_KILLED
+            assert head.id <= CAP + 2  # one of those at work
+            assert (await dba.order("Resume", "legacy")).backend.queued >= many - 4
+            assert (await dba.order("Retire", "legacy")).backend.generation == state.generation + 1
+            assert (await dba.order("Drain", "legacy")).backend.refusing_calls
+            stream.leave()
+            assert (await dba.until("legacy", lambda state: state.queued == 0)).calls_total == many + CAP
