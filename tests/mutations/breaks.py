@@ -3,19 +3,10 @@
 A break is a text that stands once in a file and another one in its place. It is applied to a copy of the tree alone.
 """
 
-from dataclasses import dataclass
+from tests.mutations import orders
+from tests.mutations.change import Break
 
-
-@dataclass(frozen=True, slots=True)
-class Break:
-    """One change, and the promise that it breaks. `what` says what the pool does wrong afterwards."""
-
-    promise: int
-    what: str
-    file: str
-    old: str
-    new: str
-
+__all__ = ["BREAKS", "Break"]
 
 POOL, DECISIONS, LEDGER = "pooler/core/pool.py", "pooler/core/decisions.py", "pooler/core/ledger.py"
 STARTS, FAIRNESS, LEARNED = "pooler/core/starts.py", "pooler/core/fairness.py", "pooler/core/learned.py"
@@ -349,4 +340,5 @@ BREAKS = (
         "return self.starts.proven and (self.starts.failures == 0 or self.ledger.alive > 0)",
         "return True",
     ),
+    *orders.BREAKS,
 )
