@@ -16,7 +16,7 @@ The rules that every adapter keeps, and the contract suite checks:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
@@ -190,6 +190,46 @@ class Caller:
     traceparent: str = ""
 
 
+class Window(Protocol):
+    """Takes a result that may be larger than a page, as the backend brings it. Used on the loop's own thread."""
+
+    batch_rows: int
+    """How many rows are best fetched at once."""
+
+    def open(self, columns: Sequence[str]) -> None:
+        """The result is a table with these columns. Once, before any rows."""
+
+    def add(self, rows: Sequence[Sequence[Any]]) -> None:
+        """More rows, of cells that `values` knows. Raises BackendError (TOO_LARGE) for one that fits no page."""
+
+    async def room(self) -> bool:
+        """Waits until more rows are wanted. False: they never will be, so the backend's work is to be stopped."""
+
+    def close(self, more: bool = False) -> bytes:
+        """There are no more rows, or (`more`) none that will be fetched: the body of the first page."""
+
+
+class News(Protocol):
+    """Whoever wants to hear how far a call's work is. Told on the loop's own thread."""
+
+    def progress(self, progress: float, total: float | None = None, message: str = "") -> None:
+        """So much is done, of so much if that is known, in the worker's own unit."""
+
+    def log(self, level: str, data: Any, logger: str = "") -> None:
+        """A line for the user: one of MCP's levels, and any JSON value."""
+
+
+class Input(NamedTuple):
+    """What the caller's client can be asked, and what its user has answered. JSON, as MCP spells it."""
+
+    capabilities: bytes = b""
+    """`clientCapabilities`, or empty."""
+    responses: bytes = b""
+    """`inputResponses` to what an earlier turn of the same call had asked for, or empty."""
+    state: str = ""
+    """The `requestState` that this earlier turn had left, or empty."""
+
+
 class Work(NamedTuple):
     """One invocation for one connection."""
 
@@ -200,6 +240,13 @@ class Work(NamedTuple):
     caller: Caller
     timeout_seconds: float
     """How long the hands will wait before they cancel; also the bound for an adapter's own blocking reads."""
+    window: Window | None = None
+    """Where a table's rows go when it may have more pages than one; None: the first page is all that is wanted."""
+    news: News | None = None
+    input: Input | None = None
+    in_transaction: bool = False
+    """Whether it is a part of the transaction that a session has opened on the connection: no other is begun or ended
+    for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +255,8 @@ class Answer:
 
     body: bytes
     content: bool = False
+    asks: bool = False
+    """Whether it is no answer yet: `body` holds MCP's `inputRequests`, and the worker's own `requestState`."""
 
 
 ConnectionT = TypeVar("ConnectionT", bound=Connection)

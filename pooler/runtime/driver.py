@@ -23,7 +23,7 @@ from pooler.runtime import faults, starter
 from pooler.runtime.alarms import Alarms
 from pooler.runtime.slotfiles import SlotFiles
 from pooler.runtime.starter import Bounds, Start
-from pooler.runtime.turns import Kit, Outcome, Timing, Turn
+from pooler.runtime.turns import NO_EXTRAS, Kit, Outcome, Timing, Turn
 
 log = structlog.get_logger(__name__)
 
@@ -265,7 +265,7 @@ class Driver:
         prepared = kit.prepared.get(turn.operation)
         if prepared is None and turn.errand is None:
             return Failure(FailureKind.USER_ERROR, f"operation {turn.operation!r} was removed while the call waited")
-        work = Work(prepared, turn.arguments, turn.caller, seconds)
+        work = Work(prepared, turn.arguments, turn.caller, seconds, *(turn.extras or NO_EXTRAS))
         turn.overdue = False
         self._alarms.set(turn, began + seconds)
         try:
@@ -310,6 +310,8 @@ class Driver:
         """Delivers an outcome, unless one has been delivered."""
         if turn.grant is None:
             self._alarms.silence(turn)
+        if turn.extras is not None and turn.extras.pages is not None and isinstance(result, Fault):
+            turn.extras.pages.fail(result)
         deliver, turn.deliver = turn.deliver, None
         if deliver is None:
             return

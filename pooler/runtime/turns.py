@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from pooler.backends.base import Adapter, Answer, Caller, Connection
+from pooler.backends.base import Adapter, Answer, Caller, Connection, Input, News, Window
 from pooler.core.slots import Waiter
 from pooler.errors import Fault
 
@@ -35,6 +35,25 @@ class Kit:
     prepared: Mapping[str, Any]
 
 
+class Pages(Window, Protocol):
+    """A window whose work has failed may have told its first page already: the others are where that is heard."""
+
+    def fail(self, fault: Fault) -> None:
+        """There will be no more rows, for this reason."""
+
+
+class Extras(NamedTuple):
+    """What only some calls take along; most of those that wait by the thousand do not."""
+
+    pages: Pages | None = None
+    """Takes the rows behind the first page. It may deliver that page early; the work then goes on."""
+    news: News | None = None
+    input: Input | None = None
+
+
+NO_EXTRAS = Extras()
+
+
 @dataclass(slots=True, eq=False)
 class Turn(Waiter):
     """One call's way through a pool, from its place in the queue to its outcome."""
@@ -55,3 +74,4 @@ class Turn(Waiter):
     """Whether it has been sent a second time already."""
     errand: Callable[[Connection], Awaitable[Answer]] | None = None
     """What it does instead of an operation, for one of the pool's own."""
+    extras: Extras | None = None

@@ -104,6 +104,14 @@ CODES: dict[Reason, int] = {
     Reason.CALL_NOT_FOUND: 5,
     Reason.INVALID_ORDER: 3,
     Reason.INVALID_CONFIGURATION: 3,
+    Reason.HANDLE_UNKNOWN: 5,
+    Reason.HANDLE_EXPIRED: 5,
+    Reason.HANDLE_LOST: 14,
+    Reason.SESSION_IN_USE: 10,
+    Reason.TOO_MANY_SESSIONS: 8,
+    Reason.INPUT_UNAVAILABLE: 9,
+    Reason.INPUT_DECLINED: 9,
+    Reason.SPOOL_FULL: 8,
     Reason.INTERNAL: 13,
 }
 """The google.rpc.Code of each reason, as `pooler.proto` says it."""

@@ -86,6 +86,22 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """INVALID_ARGUMENT: an order that cannot be carried out as it stands; nothing has changed."""
     REASON_INVALID_CONFIGURATION: _Reason.ValueType  # 26
     """INVALID_ARGUMENT: the configuration to be reloaded has faults, or cannot be carried out here; nothing has changed."""
+    REASON_HANDLE_UNKNOWN: _Reason.ValueType  # 27
+    """NOT_FOUND: no such handle: never issued, issued to somebody else or for something else, or changed on its way."""
+    REASON_HANDLE_EXPIRED: _Reason.ValueType  # 28
+    """NOT_FOUND: the handle was good once; what it stood for has idled out, was closed, or was used up."""
+    REASON_HANDLE_LOST: _Reason.ValueType  # 29
+    """UNAVAILABLE: the pooler that held it has gone, and took it along. What a session had not committed is rolled back."""
+    REASON_SESSION_IN_USE: _Reason.ValueType  # 30
+    """ABORTED: another call is under way in the session, which does one thing at a time."""
+    REASON_TOO_MANY_SESSIONS: _Reason.ValueType  # 31
+    """RESOURCE_EXHAUSTED: as many sessions are open as may be. Metadata: `retry_after_ms`."""
+    REASON_INPUT_UNAVAILABLE: _Reason.ValueType  # 32
+    """FAILED_PRECONDITION: the operation needs its user's input, and this client has no way to ask for it."""
+    REASON_INPUT_DECLINED: _Reason.ValueType  # 33
+    """FAILED_PRECONDITION: the user was asked and said no."""
+    REASON_SPOOL_FULL: _Reason.ValueType  # 34
+    """RESOURCE_EXHAUSTED: the tenant keeps as much of unfinished results as it may."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why a call or an order failed. One reason belongs to one status code; more may be added."""
@@ -146,6 +162,22 @@ REASON_INVALID_ORDER: Reason.ValueType  # 25
 """INVALID_ARGUMENT: an order that cannot be carried out as it stands; nothing has changed."""
 REASON_INVALID_CONFIGURATION: Reason.ValueType  # 26
 """INVALID_ARGUMENT: the configuration to be reloaded has faults, or cannot be carried out here; nothing has changed."""
+REASON_HANDLE_UNKNOWN: Reason.ValueType  # 27
+"""NOT_FOUND: no such handle: never issued, issued to somebody else or for something else, or changed on its way."""
+REASON_HANDLE_EXPIRED: Reason.ValueType  # 28
+"""NOT_FOUND: the handle was good once; what it stood for has idled out, was closed, or was used up."""
+REASON_HANDLE_LOST: Reason.ValueType  # 29
+"""UNAVAILABLE: the pooler that held it has gone, and took it along. What a session had not committed is rolled back."""
+REASON_SESSION_IN_USE: Reason.ValueType  # 30
+"""ABORTED: another call is under way in the session, which does one thing at a time."""
+REASON_TOO_MANY_SESSIONS: Reason.ValueType  # 31
+"""RESOURCE_EXHAUSTED: as many sessions are open as may be. Metadata: `retry_after_ms`."""
+REASON_INPUT_UNAVAILABLE: Reason.ValueType  # 32
+"""FAILED_PRECONDITION: the operation needs its user's input, and this client has no way to ask for it."""
+REASON_INPUT_DECLINED: Reason.ValueType  # 33
+"""FAILED_PRECONDITION: the user was asked and said no."""
+REASON_SPOOL_FULL: Reason.ValueType  # 34
+"""RESOURCE_EXHAUSTED: the tenant keeps as much of unfinished results as it may."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Priority:
@@ -185,6 +217,10 @@ class _ResultKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResultKind
     """A JSON object in MCP's own form, made by a worker: `content` and `structuredContent`, `contents` of a resource,
     `messages` of a prompt, or `completion`. To be passed through untouched.
     """
+    RESULT_KIND_INPUT_REQUIRED: _ResultKind.ValueType  # 3
+    """The call is not done: the user has to be asked first. A JSON object with MCP's `inputRequests` and a sealed
+    `requestState`; the call is to be repeated with that state and the answers.
+    """
 
 class ResultKind(_ResultKind, metaclass=_ResultKindEnumTypeWrapper):
     """What the bytes of a result are."""
@@ -196,7 +232,34 @@ RESULT_KIND_CONTENT: ResultKind.ValueType  # 2
 """A JSON object in MCP's own form, made by a worker: `content` and `structuredContent`, `contents` of a resource,
 `messages` of a prompt, or `completion`. To be passed through untouched.
 """
+RESULT_KIND_INPUT_REQUIRED: ResultKind.ValueType  # 3
+"""The call is not done: the user has to be asked first. A JSON object with MCP's `inputRequests` and a sealed
+`requestState`; the call is to be repeated with that state and the answers.
+"""
 Global___ResultKind: _TypeAlias = ResultKind  # noqa: Y015
+
+class _RunStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RunStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RUN_STATUS_UNSPECIFIED: _RunStatus.ValueType  # 0
+    RUN_STATUS_WORKING: _RunStatus.ValueType  # 1
+    RUN_STATUS_INPUT_REQUIRED: _RunStatus.ValueType  # 2
+    RUN_STATUS_COMPLETED: _RunStatus.ValueType  # 3
+    RUN_STATUS_FAILED: _RunStatus.ValueType  # 4
+    RUN_STATUS_CANCELLED: _RunStatus.ValueType  # 5
+
+class RunStatus(_RunStatus, metaclass=_RunStatusEnumTypeWrapper): ...
+
+RUN_STATUS_UNSPECIFIED: RunStatus.ValueType  # 0
+RUN_STATUS_WORKING: RunStatus.ValueType  # 1
+RUN_STATUS_INPUT_REQUIRED: RunStatus.ValueType  # 2
+RUN_STATUS_COMPLETED: RunStatus.ValueType  # 3
+RUN_STATUS_FAILED: RunStatus.ValueType  # 4
+RUN_STATUS_CANCELLED: RunStatus.ValueType  # 5
+Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
 
 class _Effect:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -232,6 +295,8 @@ class CallContext(_message.Message):
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    CLIENT_CAPABILITIES_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """Who pays: the name under which shares and limits are kept. Empty: "default"."""
     principal: _builtins.str
@@ -243,6 +308,10 @@ class CallContext(_message.Message):
     """A unique name for this call, at most 128 characters, for the log and for deduplication. Empty: one is made."""
     traceparent: _builtins.str
     """W3C trace context, or empty."""
+    conversation: _builtins.str
+    """The conversation that the call belongs to, or empty. What it leaves open (cursors, sessions, runs) ends with it."""
+    client_capabilities: _builtins.bytes
+    """What the client can do, as MCP's `clientCapabilities` in JSON; empty in a conversation, which knows it."""
     def __init__(
         self,
         *,
@@ -252,10 +321,12 @@ class CallContext(_message.Message):
         timeout_ms: _builtins.int = ...,
         request_id: _builtins.str = ...,
         traceparent: _builtins.str = ...,
+        conversation: _builtins.str = ...,
+        client_capabilities: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["principal", b"principal", "priority", b"priority", "request_id", b"request_id", "tenant", b"tenant", "timeout_ms", b"timeout_ms", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_capabilities", b"client_capabilities", "conversation", b"conversation", "principal", b"principal", "priority", b"priority", "request_id", b"request_id", "tenant", b"tenant", "timeout_ms", b"timeout_ms", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -270,10 +341,16 @@ class CallRequest(_message.Message):
     CONTEXT_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
     ARGUMENTS_FIELD_NUMBER: _builtins.int
+    INPUT_RESPONSES_FIELD_NUMBER: _builtins.int
+    REQUEST_STATE_FIELD_NUMBER: _builtins.int
     operation: _builtins.str
     """The operation's name in the catalogue."""
     arguments: _builtins.bytes
     """A JSON object. Empty: {}."""
+    input_responses: _builtins.bytes
+    """What the user answered to an INPUT_REQUIRED result: MCP's `inputResponses`, a JSON object; or empty."""
+    request_state: _builtins.str
+    """The `requestState` that came with it, or empty."""
     @_builtins.property
     def context(self) -> Global___CallContext: ...
     def __init__(
@@ -282,10 +359,12 @@ class CallRequest(_message.Message):
         context: Global___CallContext | None = ...,
         operation: _builtins.str = ...,
         arguments: _builtins.bytes = ...,
+        input_responses: _builtins.bytes = ...,
+        request_state: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "context", b"context", "operation", b"operation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "context", b"context", "input_responses", b"input_responses", "operation", b"operation", "request_state", b"request_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -353,6 +432,1034 @@ class CallReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallReply: _TypeAlias = CallReply  # noqa: Y015
+
+@_typing.final
+class FetchPageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """The `next_cursor` of the page before."""
+    @_builtins.property
+    def context(self) -> Global___CallContext: ...
+    def __init__(
+        self,
+        *,
+        context: Global___CallContext | None = ...,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "cursor", b"cursor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchPageRequest: _TypeAlias = FetchPageRequest  # noqa: Y015
+
+@_typing.final
+class RunRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    DETACH_GRACE_MS_FIELD_NUMBER: _builtins.int
+    AWAIT_INPUT_FIELD_NUMBER: _builtins.int
+    KEEP_MS_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    REQUEST_KEY_FIELD_NUMBER: _builtins.int
+    detach_grace_ms: _builtins.int
+    """How long the run goes on when nobody follows it, in milliseconds: 0 cancels it at once, -1 lets it go on to its end."""
+    await_input: _builtins.bool
+    """Whether a run that needs its user's input waits for `AnswerRun`. Otherwise its outcome is INPUT_REQUIRED."""
+    keep_ms: _builtins.int
+    """How long its events and outcome are kept after its end, in milliseconds; 0: as configured."""
+    note: _builtins.bytes
+    """The caller's own note, at most 16 KiB: kept with the run, and given to whoever follows it."""
+    request_key: _builtins.str
+    """The request's own name within its conversation, by which `Deliver` cancels it; or empty."""
+    @_builtins.property
+    def call(self) -> Global___CallRequest: ...
+    def __init__(
+        self,
+        *,
+        call: Global___CallRequest | None = ...,
+        detach_grace_ms: _builtins.int = ...,
+        await_input: _builtins.bool = ...,
+        keep_ms: _builtins.int = ...,
+        note: _builtins.bytes = ...,
+        request_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["await_input", b"await_input", "call", b"call", "detach_grace_ms", b"detach_grace_ms", "keep_ms", b"keep_ms", "note", b"note", "request_key", b"request_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunRequest: _TypeAlias = RunRequest  # noqa: Y015
+
+@_typing.final
+class RunEvent(_message.Message):
+    """Something that happened to a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQ_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    QUEUED_FIELD_NUMBER: _builtins.int
+    STARTING_FIELD_NUMBER: _builtins.int
+    WORKING_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
+    INPUT_REQUIRED_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    seq: _builtins.int
+    """1, 2, 3, … without gaps."""
+    @_builtins.property
+    def accepted(self) -> Global___RunAccepted: ...
+    @_builtins.property
+    def queued(self) -> Global___RunQueued: ...
+    @_builtins.property
+    def starting(self) -> Global___RunStarting: ...
+    @_builtins.property
+    def working(self) -> Global___RunWorking: ...
+    @_builtins.property
+    def progress(self) -> Global___RunProgress: ...
+    @_builtins.property
+    def log(self) -> Global___RunLog: ...
+    @_builtins.property
+    def input_required(self) -> Global___RunInputRequired: ...
+    @_builtins.property
+    def page(self) -> Global___RunPage: ...
+    @_builtins.property
+    def done(self) -> Global___RunDone: ...
+    def __init__(
+        self,
+        *,
+        seq: _builtins.int = ...,
+        accepted: Global___RunAccepted | None = ...,
+        queued: Global___RunQueued | None = ...,
+        starting: Global___RunStarting | None = ...,
+        working: Global___RunWorking | None = ...,
+        progress: Global___RunProgress | None = ...,
+        log: Global___RunLog | None = ...,
+        input_required: Global___RunInputRequired | None = ...,
+        page: Global___RunPage | None = ...,
+        done: Global___RunDone | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "done", b"done", "event", b"event", "input_required", b"input_required", "log", b"log", "page", b"page", "progress", b"progress", "queued", b"queued", "starting", b"starting", "working", b"working"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "done", b"done", "event", b"event", "input_required", b"input_required", "log", b"log", "page", b"page", "progress", b"progress", "queued", b"queued", "seq", b"seq", "starting", b"starting", "working", b"working"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "queued", "starting", "working", "progress", "log", "input_required", "page", "done"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___RunEvent: _TypeAlias = RunEvent  # noqa: Y015
+
+@_typing.final
+class RunAccepted(_message.Message):
+    """The run exists, and outlives this stream as far as its grace goes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    """The run's handle."""
+    name: _builtins.str
+    """Its short name within its conversation: letters and digits."""
+    note: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        name: _builtins.str = ...,
+        note: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "note", b"note", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunAccepted: _TypeAlias = RunAccepted  # noqa: Y015
+
+@_typing.final
+class RunQueued(_message.Message):
+    """It waits for a connection. Told again when its place changes, at most a few times a second."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    OF_FIELD_NUMBER: _builtins.int
+    place: _builtins.int
+    """1 is next."""
+    of: _builtins.int
+    """How many wait."""
+    def __init__(
+        self,
+        *,
+        place: _builtins.int = ...,
+        of: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["of", b"of", "place", b"place"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunQueued: _TypeAlias = RunQueued  # noqa: Y015
+
+@_typing.final
+class RunStarting(_message.Message):
+    """It waits for a client of the backend to start."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REMAINING_MS_FIELD_NUMBER: _builtins.int
+    remaining_ms: _builtins.int
+    """How long that is expected to take still, in milliseconds; 0: nobody knows."""
+    def __init__(
+        self,
+        *,
+        remaining_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["remaining_ms", b"remaining_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunStarting: _TypeAlias = RunStarting  # noqa: Y015
+
+@_typing.final
+class RunWorking(_message.Message):
+    """The backend works on it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunWorking: _TypeAlias = RunWorking  # noqa: Y015
+
+@_typing.final
+class RunProgress(_message.Message):
+    """How far the work is, in the worker's own unit or in rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    progress: _builtins.float
+    total: _builtins.float
+    """Absent: nobody knows."""
+    message: _builtins.str
+    def __init__(
+        self,
+        *,
+        progress: _builtins.float = ...,
+        total: _builtins.float | None = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "message", b"message", "progress", b"progress", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__total: _TypeAlias = _typing.Literal["total"]  # noqa: Y015
+    _WhichOneofArgType__total: _TypeAlias = _typing.Literal["_total", b"_total"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total) -> _WhichOneofReturnType__total | None: ...
+
+Global___RunProgress: _TypeAlias = RunProgress  # noqa: Y015
+
+@_typing.final
+class RunLog(_message.Message):
+    """A line that the worker wants its user to see."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEVEL_FIELD_NUMBER: _builtins.int
+    LOGGER_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    level: _builtins.str
+    """MCP's: debug, info, notice, warning, error, critical, alert or emergency."""
+    logger: _builtins.str
+    data: _builtins.bytes
+    """JSON."""
+    def __init__(
+        self,
+        *,
+        level: _builtins.str = ...,
+        logger: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "level", b"level", "logger", b"logger"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunLog: _TypeAlias = RunLog  # noqa: Y015
+
+@_typing.final
+class RunInputRequired(_message.Message):
+    """It waits for its user's input; no connection is kept meanwhile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_REQUESTS_FIELD_NUMBER: _builtins.int
+    input_requests: _builtins.bytes
+    """MCP's `inputRequests`, a JSON object."""
+    def __init__(
+        self,
+        *,
+        input_requests: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_requests", b"input_requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunInputRequired: _TypeAlias = RunInputRequired  # noqa: Y015
+
+@_typing.final
+class RunPage(_message.Message):
+    """The result: its first page, as `Call` would answer it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reply(self) -> Global___CallReply: ...
+    def __init__(
+        self,
+        *,
+        reply: Global___CallReply | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunPage: _TypeAlias = RunPage  # noqa: Y015
+
+@_typing.final
+class RunDone(_message.Message):
+    """Nothing more will happen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: _builtins.int
+    TIMING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def error(self) -> Global___ExchangeError:
+        """Absent: it went well, and its page was told before."""
+
+    @_builtins.property
+    def timing(self) -> Global___Timing: ...
+    def __init__(
+        self,
+        *,
+        error: Global___ExchangeError | None = ...,
+        timing: Global___Timing | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "timing", b"timing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "timing", b"timing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunDone: _TypeAlias = RunDone  # noqa: Y015
+
+@_typing.final
+class AttachRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    after: _builtins.int
+    """The last event that the caller has; 0: from the beginning. An event that was dropped from the log is skipped."""
+    @_builtins.property
+    def context(self) -> Global___CallContext: ...
+    def __init__(
+        self,
+        *,
+        context: Global___CallContext | None = ...,
+        run: _builtins.str = ...,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "context", b"context", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttachRequest: _TypeAlias = AttachRequest  # noqa: Y015
+
+@_typing.final
+class GetRunRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    @_builtins.property
+    def context(self) -> Global___CallContext: ...
+    def __init__(
+        self,
+        *,
+        context: Global___CallContext | None = ...,
+        run: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRunRequest: _TypeAlias = GetRunRequest  # noqa: Y015
+
+@_typing.final
+class CancelRunRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    @_builtins.property
+    def context(self) -> Global___CallContext: ...
+    def __init__(
+        self,
+        *,
+        context: Global___CallContext | None = ...,
+        run: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRunRequest: _TypeAlias = CancelRunRequest  # noqa: Y015
+
+@_typing.final
+class AnswerRunRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    INPUT_RESPONSES_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    input_responses: _builtins.bytes
+    """MCP's `inputResponses`, a JSON object: an answer for each key, or for some of them."""
+    @_builtins.property
+    def context(self) -> Global___CallContext: ...
+    def __init__(
+        self,
+        *,
+        context: Global___CallContext | None = ...,
+        run: _builtins.str = ...,
+        input_responses: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "input_responses", b"input_responses", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerRunRequest: _TypeAlias = AnswerRunRequest  # noqa: Y015
+
+@_typing.final
+class RunState(_message.Message):
+    """How a run stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CREATED_MS_FIELD_NUMBER: _builtins.int
+    UPDATED_MS_FIELD_NUMBER: _builtins.int
+    KEEP_MS_FIELD_NUMBER: _builtins.int
+    INPUT_REQUESTS_FIELD_NUMBER: _builtins.int
+    REPLY_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    status: Global___RunStatus.ValueType
+    message: _builtins.str
+    """What is happening, in a few words for people; may be empty."""
+    created_ms: _builtins.int
+    """Unix times, in milliseconds."""
+    updated_ms: _builtins.int
+    keep_ms: _builtins.int
+    """How long it is kept after its end, in milliseconds."""
+    input_requests: _builtins.bytes
+    """While input is required: MCP's `inputRequests`, those that have no answer yet."""
+    note: _builtins.bytes
+    operation: _builtins.str
+    """The operation's name."""
+    @_builtins.property
+    def reply(self) -> Global___CallReply:
+        """Once completed."""
+
+    @_builtins.property
+    def error(self) -> Global___ExchangeError:
+        """Once failed or cancelled."""
+
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        status: Global___RunStatus.ValueType = ...,
+        message: _builtins.str = ...,
+        created_ms: _builtins.int = ...,
+        updated_ms: _builtins.int = ...,
+        keep_ms: _builtins.int = ...,
+        input_requests: _builtins.bytes = ...,
+        reply: Global___CallReply | None = ...,
+        error: Global___ExchangeError | None = ...,
+        note: _builtins.bytes = ...,
+        operation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "reply", b"reply"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_ms", b"created_ms", "error", b"error", "input_requests", b"input_requests", "keep_ms", b"keep_ms", "message", b"message", "note", b"note", "operation", b"operation", "reply", b"reply", "run", b"run", "status", b"status", "updated_ms", b"updated_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunState: _TypeAlias = RunState  # noqa: Y015
+
+@_typing.final
+class OpenSessionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    BACKEND_FIELD_NUMBER: _builtins.int
+    backend: _builtins.str
+    @_builtins.property
+    def context(self) -> Global___CallContext: ...
+    def __init__(
+        self,
+        *,
+        context: Global___CallContext | None = ...,
+        backend: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "context", b"context"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenSessionRequest: _TypeAlias = OpenSessionRequest  # noqa: Y015
+
+@_typing.final
+class OpenSessionReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    IDLE_MS_FIELD_NUMBER: _builtins.int
+    LIFETIME_MS_FIELD_NUMBER: _builtins.int
+    TIMING_FIELD_NUMBER: _builtins.int
+    session: _builtins.str
+    idle_ms: _builtins.int
+    """It is rolled back after this long without a call, and at its end in any case. In milliseconds."""
+    lifetime_ms: _builtins.int
+    @_builtins.property
+    def timing(self) -> Global___Timing: ...
+    def __init__(
+        self,
+        *,
+        session: _builtins.str = ...,
+        idle_ms: _builtins.int = ...,
+        lifetime_ms: _builtins.int = ...,
+        timing: Global___Timing | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timing", b"timing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_ms", b"idle_ms", "lifetime_ms", b"lifetime_ms", "session", b"session", "timing", b"timing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenSessionReply: _TypeAlias = OpenSessionReply  # noqa: Y015
+
+@_typing.final
+class CloseSessionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    COMMIT_FIELD_NUMBER: _builtins.int
+    session: _builtins.str
+    commit: _builtins.bool
+    """Whether to commit; otherwise it is rolled back."""
+    @_builtins.property
+    def context(self) -> Global___CallContext: ...
+    def __init__(
+        self,
+        *,
+        context: Global___CallContext | None = ...,
+        session: _builtins.str = ...,
+        commit: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "context", b"context", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseSessionRequest: _TypeAlias = CloseSessionRequest  # noqa: Y015
+
+@_typing.final
+class CloseSessionReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIMING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def timing(self) -> Global___Timing: ...
+    def __init__(
+        self,
+        *,
+        timing: Global___Timing | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timing", b"timing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["timing", b"timing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseSessionReply: _TypeAlias = CloseSessionReply  # noqa: Y015
+
+@_typing.final
+class OpenConversationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    note: _builtins.bytes
+    """The caller's own note, at most 64 KiB, such as what the client said of itself; given back by `GetConversation`."""
+    @_builtins.property
+    def context(self) -> Global___CallContext: ...
+    def __init__(
+        self,
+        *,
+        context: Global___CallContext | None = ...,
+        note: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "note", b"note"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenConversationRequest: _TypeAlias = OpenConversationRequest  # noqa: Y015
+
+@_typing.final
+class Conversation(_message.Message):
+    """The state of a client of the 2025-11-25 era."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    LOG_LEVEL_FIELD_NUMBER: _builtins.int
+    IDLE_MS_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    note: _builtins.bytes
+    log_level: _builtins.str
+    """MCP's log level that the client asked for; empty: none."""
+    idle_ms: _builtins.int
+    """It ends after this long without any use, in milliseconds."""
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        note: _builtins.bytes = ...,
+        log_level: _builtins.str = ...,
+        idle_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "idle_ms", b"idle_ms", "log_level", b"log_level", "note", b"note"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Conversation: _TypeAlias = Conversation  # noqa: Y015
+
+@_typing.final
+class GetConversationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    @_builtins.property
+    def context(self) -> Global___CallContext: ...
+    def __init__(
+        self,
+        *,
+        context: Global___CallContext | None = ...,
+        conversation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "conversation", b"conversation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetConversationRequest: _TypeAlias = GetConversationRequest  # noqa: Y015
+
+@_typing.final
+class CloseConversationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    @_builtins.property
+    def context(self) -> Global___CallContext: ...
+    def __init__(
+        self,
+        *,
+        context: Global___CallContext | None = ...,
+        conversation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "conversation", b"conversation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseConversationRequest: _TypeAlias = CloseConversationRequest  # noqa: Y015
+
+@_typing.final
+class CloseConversationReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseConversationReply: _TypeAlias = CloseConversationReply  # noqa: Y015
+
+@_typing.final
+class FollowConversationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    after: _builtins.str
+    """The last event that the client has, `RUN.SEQ` by a run's short name: that run's later events, until it is done.
+    Empty: what belongs to no run, until the conversation ends.
+    """
+    @_builtins.property
+    def context(self) -> Global___CallContext: ...
+    def __init__(
+        self,
+        *,
+        context: Global___CallContext | None = ...,
+        conversation: _builtins.str = ...,
+        after: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "context", b"context", "conversation", b"conversation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowConversationRequest: _TypeAlias = FollowConversationRequest  # noqa: Y015
+
+@_typing.final
+class ConversationEvent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___RunEvent: ...
+    @_builtins.property
+    def resource(self) -> Global___ResourceChanged: ...
+    def __init__(
+        self,
+        *,
+        run: Global___RunEvent | None = ...,
+        resource: Global___ResourceChanged | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "resource", b"resource", "run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "resource", b"resource", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["run", "resource"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___ConversationEvent: _TypeAlias = ConversationEvent  # noqa: Y015
+
+@_typing.final
+class ResourceChanged(_message.Message):
+    """A resource that the client has subscribed to has changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URI_FIELD_NUMBER: _builtins.int
+    uri: _builtins.str
+    """As it was subscribed to."""
+    def __init__(
+        self,
+        *,
+        uri: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResourceChanged: _TypeAlias = ResourceChanged  # noqa: Y015
+
+@_typing.final
+class DeliverRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    CANCEL_FIELD_NUMBER: _builtins.int
+    LOG_LEVEL_FIELD_NUMBER: _builtins.int
+    SUBSCRIBE_FIELD_NUMBER: _builtins.int
+    UNSUBSCRIBE_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    @_builtins.property
+    def context(self) -> Global___CallContext: ...
+    @_builtins.property
+    def answer(self) -> Global___DeliverAnswer: ...
+    @_builtins.property
+    def cancel(self) -> Global___DeliverCancel: ...
+    @_builtins.property
+    def log_level(self) -> Global___DeliverLogLevel: ...
+    @_builtins.property
+    def subscribe(self) -> Global___DeliverSubscription: ...
+    @_builtins.property
+    def unsubscribe(self) -> Global___DeliverSubscription: ...
+    def __init__(
+        self,
+        *,
+        context: Global___CallContext | None = ...,
+        conversation: _builtins.str = ...,
+        answer: Global___DeliverAnswer | None = ...,
+        cancel: Global___DeliverCancel | None = ...,
+        log_level: Global___DeliverLogLevel | None = ...,
+        subscribe: Global___DeliverSubscription | None = ...,
+        unsubscribe: Global___DeliverSubscription | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "cancel", b"cancel", "context", b"context", "log_level", b"log_level", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "what", b"what"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "cancel", b"cancel", "context", b"context", "conversation", b"conversation", "log_level", b"log_level", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["answer", "cancel", "log_level", "subscribe", "unsubscribe"]  # noqa: Y015
+    _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
+
+Global___DeliverRequest: _TypeAlias = DeliverRequest  # noqa: Y015
+
+@_typing.final
+class DeliverAnswer(_message.Message):
+    """The user's answer to one of the requests that a run made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    """The run's short name."""
+    key: _builtins.str
+    """The request's key in `inputRequests`."""
+    result: _builtins.bytes
+    """The result, in JSON. Empty: the client answered with an error, and the request counts as cancelled."""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        key: _builtins.str = ...,
+        result: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "result", b"result", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverAnswer: _TypeAlias = DeliverAnswer  # noqa: Y015
+
+@_typing.final
+class DeliverCancel(_message.Message):
+    """The client takes a request back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_KEY_FIELD_NUMBER: _builtins.int
+    request_key: _builtins.str
+    """The run's `request_key`."""
+    def __init__(
+        self,
+        *,
+        request_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_key", b"request_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverCancel: _TypeAlias = DeliverCancel  # noqa: Y015
+
+@_typing.final
+class DeliverLogLevel(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEVEL_FIELD_NUMBER: _builtins.int
+    level: _builtins.str
+    def __init__(
+        self,
+        *,
+        level: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverLogLevel: _TypeAlias = DeliverLogLevel  # noqa: Y015
+
+@_typing.final
+class DeliverSubscription(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def target(self) -> Global___Watched: ...
+    def __init__(
+        self,
+        *,
+        target: Global___Watched | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverSubscription: _TypeAlias = DeliverSubscription  # noqa: Y015
+
+@_typing.final
+class DeliverReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverReply: _TypeAlias = DeliverReply  # noqa: Y015
+
+@_typing.final
+class Watched(_message.Message):
+    """A resource to be watched: the operation that reads it, and with what."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URI_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    uri: _builtins.str
+    """The caller's own name for it, such as its URI; changes are told by it."""
+    operation: _builtins.str
+    arguments: _builtins.bytes
+    """A JSON object. Empty: {}."""
+    def __init__(
+        self,
+        *,
+        uri: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        arguments: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "operation", b"operation", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Watched: _TypeAlias = Watched  # noqa: Y015
+
+@_typing.final
+class WatchRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def context(self) -> Global___CallContext: ...
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Watched]: ...
+    def __init__(
+        self,
+        *,
+        context: Global___CallContext | None = ...,
+        targets: _abc.Iterable[Global___Watched] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "targets", b"targets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
+
+@_typing.final
+class WatchEvent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URI_FIELD_NUMBER: _builtins.int
+    uri: _builtins.str
+    def __init__(
+        self,
+        *,
+        uri: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchEvent: _TypeAlias = WatchEvent  # noqa: Y015
 
 @_typing.final
 class ClientBatch(_message.Message):
@@ -860,6 +1967,9 @@ class Operation(_message.Message):
     COMPLETIONS_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     QUEUE_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    LONG_FIELD_NUMBER: _builtins.int
+    WATCHED_FIELD_NUMBER: _builtins.int
+    ASKS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique; letters, digits, `_`, `-` and `.`, at most 128 characters."""
     title: _builtins.str
@@ -882,6 +1992,12 @@ class Operation(_message.Message):
     """The bound on the backend's work, in milliseconds."""
     queue_timeout_ms: _builtins.int
     """The bound on everything before it (queue and start), in milliseconds."""
+    long: _builtins.bool
+    """Whether it usually takes so long that it is offered as a task."""
+    watched: _builtins.bool
+    """Whether a resource's changes are told by `Watch`."""
+    asks: _builtins.bool
+    """Whether it may ask its user for input before it is done."""
     @_builtins.property
     def completions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """By argument: the operation that completes it."""
@@ -902,10 +2018,13 @@ class Operation(_message.Message):
         completions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         timeout_ms: _builtins.int = ...,
         queue_timeout_ms: _builtins.int = ...,
+        long: _builtins.bool = ...,
+        watched: _builtins.bool = ...,
+        asks: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completions", b"completions", "description", b"description", "effect", b"effect", "idempotent", b"idempotent", "input_schema", b"input_schema", "mime_type", b"mime_type", "name", b"name", "output_schema", b"output_schema", "queue_timeout_ms", b"queue_timeout_ms", "resource", b"resource", "timeout_ms", b"timeout_ms", "title", b"title", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks", b"asks", "completions", b"completions", "description", b"description", "effect", b"effect", "idempotent", b"idempotent", "input_schema", b"input_schema", "long", b"long", "mime_type", b"mime_type", "name", b"name", "output_schema", b"output_schema", "queue_timeout_ms", b"queue_timeout_ms", "resource", b"resource", "timeout_ms", b"timeout_ms", "title", b"title", "tool", b"tool", "watched", b"watched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,6 +45,76 @@ class PoolerServiceStub:
                 request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.ClientBatch.SerializeToString,
                 response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.ServerBatch.FromString,
                 _registered_method=True)
+        self.FetchPage = channel.unary_unary(
+                '/penstock.v1.PoolerService/FetchPage',
+                request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.FetchPageRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.CallReply.FromString,
+                _registered_method=True)
+        self.Run = channel.unary_stream(
+                '/penstock.v1.PoolerService/Run',
+                request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.RunRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.RunEvent.FromString,
+                _registered_method=True)
+        self.Attach = channel.unary_stream(
+                '/penstock.v1.PoolerService/Attach',
+                request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.AttachRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.RunEvent.FromString,
+                _registered_method=True)
+        self.GetRun = channel.unary_unary(
+                '/penstock.v1.PoolerService/GetRun',
+                request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.GetRunRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.RunState.FromString,
+                _registered_method=True)
+        self.CancelRun = channel.unary_unary(
+                '/penstock.v1.PoolerService/CancelRun',
+                request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.CancelRunRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.RunState.FromString,
+                _registered_method=True)
+        self.AnswerRun = channel.unary_unary(
+                '/penstock.v1.PoolerService/AnswerRun',
+                request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.AnswerRunRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.RunState.FromString,
+                _registered_method=True)
+        self.OpenSession = channel.unary_unary(
+                '/penstock.v1.PoolerService/OpenSession',
+                request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.OpenSessionRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.OpenSessionReply.FromString,
+                _registered_method=True)
+        self.CloseSession = channel.unary_unary(
+                '/penstock.v1.PoolerService/CloseSession',
+                request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.CloseSessionRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.CloseSessionReply.FromString,
+                _registered_method=True)
+        self.OpenConversation = channel.unary_unary(
+                '/penstock.v1.PoolerService/OpenConversation',
+                request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.OpenConversationRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.Conversation.FromString,
+                _registered_method=True)
+        self.GetConversation = channel.unary_unary(
+                '/penstock.v1.PoolerService/GetConversation',
+                request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.GetConversationRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.Conversation.FromString,
+                _registered_method=True)
+        self.CloseConversation = channel.unary_unary(
+                '/penstock.v1.PoolerService/CloseConversation',
+                request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.CloseConversationRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.CloseConversationReply.FromString,
+                _registered_method=True)
+        self.FollowConversation = channel.unary_stream(
+                '/penstock.v1.PoolerService/FollowConversation',
+                request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.FollowConversationRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.ConversationEvent.FromString,
+                _registered_method=True)
+        self.Deliver = channel.unary_unary(
+                '/penstock.v1.PoolerService/Deliver',
+                request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.DeliverRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.DeliverReply.FromString,
+                _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/penstock.v1.PoolerService/Watch',
+                request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.WatchRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.WatchEvent.FromString,
+                _registered_method=True)
         self.GetCatalogue = channel.unary_unary(
                 '/penstock.v1.PoolerService/GetCatalogue',
                 request_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.GetCatalogueRequest.SerializeToString,
@@ -84,6 +154,113 @@ class PoolerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchPage(self, request, context):
+        """The next page of a result, by the cursor that the page before it came with.
+
+        The same as to repeat the call with the cursor among its arguments; for callers who have them no more. A page can
+        be fetched again until the next but one has been asked for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Run(self, request, context):
+        """Runs one operation and tells what happens to it, event by event, until it is done. The events are kept for a while.
+
+        The first event is Accepted: from then on the run can be followed again by `Attach`, on any stream. When nobody
+        follows it any more it goes on for `detach_grace_ms`, and is then cancelled.
+        Errors before the first event are those of `Call`; later ones stand in the Done event.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Attach(self, request, context):
+        """Follows a run from after an event: what was kept of it, then what comes. Ends with its Done event.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRun(self, request, context):
+        """How a run stands, and its outcome once it is done.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelRun(self, request, context):
+        """Stops a run's work in the backend. Harmless when it is done; answers with how it then stands.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnswerRun(self, request, context):
+        """Gives a run the input that it asked its user for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenSession(self, request, context):
+        """Pins a connection of a backend to this caller, with a transaction open on it where the backend has them.
+
+        Waits in the queue like a call. The handle goes into the `session` argument of the backend's operations.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseSession(self, request, context):
+        """Ends a session: commits or rolls back, and gives its connection back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenConversation(self, request, context):
+        """Begins a conversation: the state of a client of the 2025-11-25 era, which any frontend may go on with.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConversation(self, request, context):
+        """A conversation as it stands. Using it in any way keeps it from idling out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseConversation(self, request, context):
+        """Ends a conversation: its runs are cancelled, its sessions rolled back, its handles worthless from now on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FollowConversation(self, request, context):
+        """What a conversation's client is to hear: of one broken stream, from after its last event; or what belongs to none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Deliver(self, request, context):
+        """What a conversation's client has said that is no request: an answer, a cancel, a log level, a subscription.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Watch(self, request, context):
+        """Says when a resource has changed, until the caller leaves. What changed while nobody watched is not told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCatalogue(self, request, context):
         """The operations and prompts that this caller may see.
         """
@@ -110,6 +287,76 @@ def add_PoolerServiceServicer_to_server(servicer, server):
                     servicer.Exchange,
                     request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.ClientBatch.FromString,
                     response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.ServerBatch.SerializeToString,
+            ),
+            'FetchPage': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchPage,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.FetchPageRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.CallReply.SerializeToString,
+            ),
+            'Run': grpc.unary_stream_rpc_method_handler(
+                    servicer.Run,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.RunRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.RunEvent.SerializeToString,
+            ),
+            'Attach': grpc.unary_stream_rpc_method_handler(
+                    servicer.Attach,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.AttachRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.RunEvent.SerializeToString,
+            ),
+            'GetRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRun,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.GetRunRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.RunState.SerializeToString,
+            ),
+            'CancelRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelRun,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.CancelRunRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.RunState.SerializeToString,
+            ),
+            'AnswerRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnswerRun,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.AnswerRunRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.RunState.SerializeToString,
+            ),
+            'OpenSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenSession,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.OpenSessionRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.OpenSessionReply.SerializeToString,
+            ),
+            'CloseSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseSession,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.CloseSessionRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.CloseSessionReply.SerializeToString,
+            ),
+            'OpenConversation': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenConversation,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.OpenConversationRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.Conversation.SerializeToString,
+            ),
+            'GetConversation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConversation,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.GetConversationRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.Conversation.SerializeToString,
+            ),
+            'CloseConversation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseConversation,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.CloseConversationRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.CloseConversationReply.SerializeToString,
+            ),
+            'FollowConversation': grpc.unary_stream_rpc_method_handler(
+                    servicer.FollowConversation,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.FollowConversationRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.ConversationEvent.SerializeToString,
+            ),
+            'Deliver': grpc.unary_unary_rpc_method_handler(
+                    servicer.Deliver,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.DeliverRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.DeliverReply.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.WatchRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_pooler__pb2.WatchEvent.SerializeToString,
             ),
             'GetCatalogue': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCatalogue,
@@ -177,6 +424,384 @@ class PoolerService:
             '/penstock.v1.PoolerService/Exchange',
             protos_dot_penstock_dot_v1_dot_pooler__pb2.ClientBatch.SerializeToString,
             protos_dot_penstock_dot_v1_dot_pooler__pb2.ServerBatch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchPage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.PoolerService/FetchPage',
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.FetchPageRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.CallReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Run(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/penstock.v1.PoolerService/Run',
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.RunRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.RunEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Attach(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/penstock.v1.PoolerService/Attach',
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.AttachRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.RunEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.PoolerService/GetRun',
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.GetRunRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.RunState.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.PoolerService/CancelRun',
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.CancelRunRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.RunState.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnswerRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.PoolerService/AnswerRun',
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.AnswerRunRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.RunState.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.PoolerService/OpenSession',
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.OpenSessionRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.OpenSessionReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.PoolerService/CloseSession',
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.CloseSessionRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.CloseSessionReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenConversation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.PoolerService/OpenConversation',
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.OpenConversationRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.Conversation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConversation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.PoolerService/GetConversation',
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.GetConversationRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.Conversation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseConversation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.PoolerService/CloseConversation',
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.CloseConversationRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.CloseConversationReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FollowConversation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/penstock.v1.PoolerService/FollowConversation',
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.FollowConversationRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.ConversationEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Deliver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.PoolerService/Deliver',
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.DeliverRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.DeliverReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/penstock.v1.PoolerService/Watch',
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.WatchRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_pooler__pb2.WatchEvent.FromString,
             options,
             channel_credentials,
             insecure,

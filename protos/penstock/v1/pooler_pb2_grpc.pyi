@@ -53,6 +53,46 @@ class PoolerServiceStub:
     The first frame each way is a Hello. Calls are independent: an error in one is a Head with a status and never ends
     the stream. Ends with INVALID_ARGUMENT when the client breaks the order of frames.
     """
+    FetchPage: _grpc.UnaryUnaryMultiCallable[_pooler_pb2.FetchPageRequest, _pooler_pb2.CallReply]
+    """The next page of a result, by the cursor that the page before it came with.
+
+    The same as to repeat the call with the cursor among its arguments; for callers who have them no more. A page can
+    be fetched again until the next but one has been asked for.
+    """
+    Run: _grpc.UnaryStreamMultiCallable[_pooler_pb2.RunRequest, _pooler_pb2.RunEvent]
+    """Runs one operation and tells what happens to it, event by event, until it is done. The events are kept for a while.
+
+    The first event is Accepted: from then on the run can be followed again by `Attach`, on any stream. When nobody
+    follows it any more it goes on for `detach_grace_ms`, and is then cancelled.
+    Errors before the first event are those of `Call`; later ones stand in the Done event.
+    """
+    Attach: _grpc.UnaryStreamMultiCallable[_pooler_pb2.AttachRequest, _pooler_pb2.RunEvent]
+    """Follows a run from after an event: what was kept of it, then what comes. Ends with its Done event."""
+    GetRun: _grpc.UnaryUnaryMultiCallable[_pooler_pb2.GetRunRequest, _pooler_pb2.RunState]
+    """How a run stands, and its outcome once it is done."""
+    CancelRun: _grpc.UnaryUnaryMultiCallable[_pooler_pb2.CancelRunRequest, _pooler_pb2.RunState]
+    """Stops a run's work in the backend. Harmless when it is done; answers with how it then stands."""
+    AnswerRun: _grpc.UnaryUnaryMultiCallable[_pooler_pb2.AnswerRunRequest, _pooler_pb2.RunState]
+    """Gives a run the input that it asked its user for."""
+    OpenSession: _grpc.UnaryUnaryMultiCallable[_pooler_pb2.OpenSessionRequest, _pooler_pb2.OpenSessionReply]
+    """Pins a connection of a backend to this caller, with a transaction open on it where the backend has them.
+
+    Waits in the queue like a call. The handle goes into the `session` argument of the backend's operations.
+    """
+    CloseSession: _grpc.UnaryUnaryMultiCallable[_pooler_pb2.CloseSessionRequest, _pooler_pb2.CloseSessionReply]
+    """Ends a session: commits or rolls back, and gives its connection back."""
+    OpenConversation: _grpc.UnaryUnaryMultiCallable[_pooler_pb2.OpenConversationRequest, _pooler_pb2.Conversation]
+    """Begins a conversation: the state of a client of the 2025-11-25 era, which any frontend may go on with."""
+    GetConversation: _grpc.UnaryUnaryMultiCallable[_pooler_pb2.GetConversationRequest, _pooler_pb2.Conversation]
+    """A conversation as it stands. Using it in any way keeps it from idling out."""
+    CloseConversation: _grpc.UnaryUnaryMultiCallable[_pooler_pb2.CloseConversationRequest, _pooler_pb2.CloseConversationReply]
+    """Ends a conversation: its runs are cancelled, its sessions rolled back, its handles worthless from now on."""
+    FollowConversation: _grpc.UnaryStreamMultiCallable[_pooler_pb2.FollowConversationRequest, _pooler_pb2.ConversationEvent]
+    """What a conversation's client is to hear: of one broken stream, from after its last event; or what belongs to none."""
+    Deliver: _grpc.UnaryUnaryMultiCallable[_pooler_pb2.DeliverRequest, _pooler_pb2.DeliverReply]
+    """What a conversation's client has said that is no request: an answer, a cancel, a log level, a subscription."""
+    Watch: _grpc.UnaryStreamMultiCallable[_pooler_pb2.WatchRequest, _pooler_pb2.WatchEvent]
+    """Says when a resource has changed, until the caller leaves. What changed while nobody watched is not told."""
     GetCatalogue: _grpc.UnaryUnaryMultiCallable[_pooler_pb2.GetCatalogueRequest, _pooler_pb2.Catalogue]
     """The operations and prompts that this caller may see."""
     WatchCatalogue: _grpc.UnaryStreamMultiCallable[_pooler_pb2.WatchCatalogueRequest, _pooler_pb2.Catalogue]
@@ -78,6 +118,46 @@ class PoolerServiceAsyncStub(PoolerServiceStub):
     The first frame each way is a Hello. Calls are independent: an error in one is a Head with a status and never ends
     the stream. Ends with INVALID_ARGUMENT when the client breaks the order of frames.
     """
+    FetchPage: _aio.UnaryUnaryMultiCallable[_pooler_pb2.FetchPageRequest, _pooler_pb2.CallReply]  # type: ignore[assignment]
+    """The next page of a result, by the cursor that the page before it came with.
+
+    The same as to repeat the call with the cursor among its arguments; for callers who have them no more. A page can
+    be fetched again until the next but one has been asked for.
+    """
+    Run: _aio.UnaryStreamMultiCallable[_pooler_pb2.RunRequest, _pooler_pb2.RunEvent]  # type: ignore[assignment]
+    """Runs one operation and tells what happens to it, event by event, until it is done. The events are kept for a while.
+
+    The first event is Accepted: from then on the run can be followed again by `Attach`, on any stream. When nobody
+    follows it any more it goes on for `detach_grace_ms`, and is then cancelled.
+    Errors before the first event are those of `Call`; later ones stand in the Done event.
+    """
+    Attach: _aio.UnaryStreamMultiCallable[_pooler_pb2.AttachRequest, _pooler_pb2.RunEvent]  # type: ignore[assignment]
+    """Follows a run from after an event: what was kept of it, then what comes. Ends with its Done event."""
+    GetRun: _aio.UnaryUnaryMultiCallable[_pooler_pb2.GetRunRequest, _pooler_pb2.RunState]  # type: ignore[assignment]
+    """How a run stands, and its outcome once it is done."""
+    CancelRun: _aio.UnaryUnaryMultiCallable[_pooler_pb2.CancelRunRequest, _pooler_pb2.RunState]  # type: ignore[assignment]
+    """Stops a run's work in the backend. Harmless when it is done; answers with how it then stands."""
+    AnswerRun: _aio.UnaryUnaryMultiCallable[_pooler_pb2.AnswerRunRequest, _pooler_pb2.RunState]  # type: ignore[assignment]
+    """Gives a run the input that it asked its user for."""
+    OpenSession: _aio.UnaryUnaryMultiCallable[_pooler_pb2.OpenSessionRequest, _pooler_pb2.OpenSessionReply]  # type: ignore[assignment]
+    """Pins a connection of a backend to this caller, with a transaction open on it where the backend has them.
+
+    Waits in the queue like a call. The handle goes into the `session` argument of the backend's operations.
+    """
+    CloseSession: _aio.UnaryUnaryMultiCallable[_pooler_pb2.CloseSessionRequest, _pooler_pb2.CloseSessionReply]  # type: ignore[assignment]
+    """Ends a session: commits or rolls back, and gives its connection back."""
+    OpenConversation: _aio.UnaryUnaryMultiCallable[_pooler_pb2.OpenConversationRequest, _pooler_pb2.Conversation]  # type: ignore[assignment]
+    """Begins a conversation: the state of a client of the 2025-11-25 era, which any frontend may go on with."""
+    GetConversation: _aio.UnaryUnaryMultiCallable[_pooler_pb2.GetConversationRequest, _pooler_pb2.Conversation]  # type: ignore[assignment]
+    """A conversation as it stands. Using it in any way keeps it from idling out."""
+    CloseConversation: _aio.UnaryUnaryMultiCallable[_pooler_pb2.CloseConversationRequest, _pooler_pb2.CloseConversationReply]  # type: ignore[assignment]
+    """Ends a conversation: its runs are cancelled, its sessions rolled back, its handles worthless from now on."""
+    FollowConversation: _aio.UnaryStreamMultiCallable[_pooler_pb2.FollowConversationRequest, _pooler_pb2.ConversationEvent]  # type: ignore[assignment]
+    """What a conversation's client is to hear: of one broken stream, from after its last event; or what belongs to none."""
+    Deliver: _aio.UnaryUnaryMultiCallable[_pooler_pb2.DeliverRequest, _pooler_pb2.DeliverReply]  # type: ignore[assignment]
+    """What a conversation's client has said that is no request: an answer, a cancel, a log level, a subscription."""
+    Watch: _aio.UnaryStreamMultiCallable[_pooler_pb2.WatchRequest, _pooler_pb2.WatchEvent]  # type: ignore[assignment]
+    """Says when a resource has changed, until the caller leaves. What changed while nobody watched is not told."""
     GetCatalogue: _aio.UnaryUnaryMultiCallable[_pooler_pb2.GetCatalogueRequest, _pooler_pb2.Catalogue]  # type: ignore[assignment]
     """The operations and prompts that this caller may see."""
     WatchCatalogue: _aio.UnaryStreamMultiCallable[_pooler_pb2.WatchCatalogueRequest, _pooler_pb2.Catalogue]  # type: ignore[assignment]
@@ -112,6 +192,130 @@ class PoolerServiceServicer(metaclass=_abc_1.ABCMeta):
         The first frame each way is a Hello. Calls are independent: an error in one is a Head with a status and never ends
         the stream. Ends with INVALID_ARGUMENT when the client breaks the order of frames.
         """
+
+    @_abc_1.abstractmethod
+    def FetchPage(
+        self,
+        request: _pooler_pb2.FetchPageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pooler_pb2.CallReply, _abc.Awaitable[_pooler_pb2.CallReply]]:
+        """The next page of a result, by the cursor that the page before it came with.
+
+        The same as to repeat the call with the cursor among its arguments; for callers who have them no more. A page can
+        be fetched again until the next but one has been asked for.
+        """
+
+    @_abc_1.abstractmethod
+    def Run(
+        self,
+        request: _pooler_pb2.RunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_pooler_pb2.RunEvent], _abc.AsyncIterator[_pooler_pb2.RunEvent]]:
+        """Runs one operation and tells what happens to it, event by event, until it is done. The events are kept for a while.
+
+        The first event is Accepted: from then on the run can be followed again by `Attach`, on any stream. When nobody
+        follows it any more it goes on for `detach_grace_ms`, and is then cancelled.
+        Errors before the first event are those of `Call`; later ones stand in the Done event.
+        """
+
+    @_abc_1.abstractmethod
+    def Attach(
+        self,
+        request: _pooler_pb2.AttachRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_pooler_pb2.RunEvent], _abc.AsyncIterator[_pooler_pb2.RunEvent]]:
+        """Follows a run from after an event: what was kept of it, then what comes. Ends with its Done event."""
+
+    @_abc_1.abstractmethod
+    def GetRun(
+        self,
+        request: _pooler_pb2.GetRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pooler_pb2.RunState, _abc.Awaitable[_pooler_pb2.RunState]]:
+        """How a run stands, and its outcome once it is done."""
+
+    @_abc_1.abstractmethod
+    def CancelRun(
+        self,
+        request: _pooler_pb2.CancelRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pooler_pb2.RunState, _abc.Awaitable[_pooler_pb2.RunState]]:
+        """Stops a run's work in the backend. Harmless when it is done; answers with how it then stands."""
+
+    @_abc_1.abstractmethod
+    def AnswerRun(
+        self,
+        request: _pooler_pb2.AnswerRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pooler_pb2.RunState, _abc.Awaitable[_pooler_pb2.RunState]]:
+        """Gives a run the input that it asked its user for."""
+
+    @_abc_1.abstractmethod
+    def OpenSession(
+        self,
+        request: _pooler_pb2.OpenSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pooler_pb2.OpenSessionReply, _abc.Awaitable[_pooler_pb2.OpenSessionReply]]:
+        """Pins a connection of a backend to this caller, with a transaction open on it where the backend has them.
+
+        Waits in the queue like a call. The handle goes into the `session` argument of the backend's operations.
+        """
+
+    @_abc_1.abstractmethod
+    def CloseSession(
+        self,
+        request: _pooler_pb2.CloseSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pooler_pb2.CloseSessionReply, _abc.Awaitable[_pooler_pb2.CloseSessionReply]]:
+        """Ends a session: commits or rolls back, and gives its connection back."""
+
+    @_abc_1.abstractmethod
+    def OpenConversation(
+        self,
+        request: _pooler_pb2.OpenConversationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pooler_pb2.Conversation, _abc.Awaitable[_pooler_pb2.Conversation]]:
+        """Begins a conversation: the state of a client of the 2025-11-25 era, which any frontend may go on with."""
+
+    @_abc_1.abstractmethod
+    def GetConversation(
+        self,
+        request: _pooler_pb2.GetConversationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pooler_pb2.Conversation, _abc.Awaitable[_pooler_pb2.Conversation]]:
+        """A conversation as it stands. Using it in any way keeps it from idling out."""
+
+    @_abc_1.abstractmethod
+    def CloseConversation(
+        self,
+        request: _pooler_pb2.CloseConversationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pooler_pb2.CloseConversationReply, _abc.Awaitable[_pooler_pb2.CloseConversationReply]]:
+        """Ends a conversation: its runs are cancelled, its sessions rolled back, its handles worthless from now on."""
+
+    @_abc_1.abstractmethod
+    def FollowConversation(
+        self,
+        request: _pooler_pb2.FollowConversationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_pooler_pb2.ConversationEvent], _abc.AsyncIterator[_pooler_pb2.ConversationEvent]]:
+        """What a conversation's client is to hear: of one broken stream, from after its last event; or what belongs to none."""
+
+    @_abc_1.abstractmethod
+    def Deliver(
+        self,
+        request: _pooler_pb2.DeliverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pooler_pb2.DeliverReply, _abc.Awaitable[_pooler_pb2.DeliverReply]]:
+        """What a conversation's client has said that is no request: an answer, a cancel, a log level, a subscription."""
+
+    @_abc_1.abstractmethod
+    def Watch(
+        self,
+        request: _pooler_pb2.WatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_pooler_pb2.WatchEvent], _abc.AsyncIterator[_pooler_pb2.WatchEvent]]:
+        """Says when a resource has changed, until the caller leaves. What changed while nobody watched is not told."""
 
     @_abc_1.abstractmethod
     def GetCatalogue(
