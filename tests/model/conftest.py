@@ -6,5 +6,5 @@ from hypothesis import HealthCheck, settings
 pytest.register_assert_rewrite("tests.model.outside")
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much]
-settings.register_profile("usual", max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=_SLOW)
+settings.register_profile("usual", max_examples=300, stateful_step_count=60, deadline=None, suppress_health_check=_SLOW)
 settings.register_profile("soak", settings.get_profile("usual"), max_examples=20_000, stateful_step_count=100)

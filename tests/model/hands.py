@@ -38,14 +38,14 @@ class Hands(Outside):
         busy = [slot for slot, step in self.slots.items() if step is not Step.NOTHING]
         return [*busy, *self.at(Place.OFFERED, Place.RUNNING, Place.STOPPING)]
 
-    def goes_well(self, thing: Thing, streams: int = 1, fate: Fate = Fate.SOUND) -> None:
+    def goes_well(self, thing: Thing, fate: Fate = Fate.SOUND) -> None:
         """Whatever is under way there ends as it should."""
         if isinstance(thing, Waiter):
             self.accept(thing) if self.callers[thing] is Place.OFFERED else self.finish(thing, fate)
             return
         match self.slots[thing]:
             case Step.OPENING:
-                self.opened(thing, streams)
+                self.opened(thing)
             case Step.CHECKING:
                 self.checked(thing, True)
             case Step.RESETTING:
@@ -117,10 +117,10 @@ class Hands(Outside):
 
     # Connections
 
-    def opened(self, slot: Slot, streams: int) -> None:
+    def opened(self, slot: Slot) -> None:
         """A start succeeds."""
         self._ends(slot, well=slot not in self.given_up)
-        self.tell(self.pool.opened(slot, streams, self.now))
+        self.tell(self.pool.opened(slot, self.streams, self.now))
 
     def start_failed(self, slot: Slot, failure: StartFailure) -> None:
         """A start fails; the slot is held until its death is confirmed."""
@@ -178,17 +178,17 @@ class Hands(Outside):
         self.tell(self.pool.abort(self.now))
         assert self.at(Place.WAITING, Place.RUNNING) == []
 
-    def adopt(self) -> None:
-        """A pooler that was killed has left a connection, past the cap if need be."""
-        number = 5 + max((slot.number for slot in self.slots), default=0)
-        self.slots[self.pool.adopt(number, self.now)] = Step.CLOSING
+    def adopt(self, numbers: list[int]) -> None:
+        """A pooler that was killed has left connections under these numbers; past the cap if need be."""
+        for number in numbers:
+            self.take(self.pool.adopt(number, self.now), Step.CLOSING)
+            self.check()
 
-    def kill_connection(self) -> None:
-        """An administrator ends the oldest connection."""
-        for slot in list(self.slots)[:1]:
-            self.unfit.add(slot)
-            self.tell(self.pool.kill_connection(slot, self.now))
-            assert all(self.callers[waiter] is Place.STOPPING for waiter in slot.grants)
+    def kill_connection(self, slot: Slot) -> None:
+        """An administrator ends a connection, wherever it is in its life."""
+        self.unfit.add(slot)
+        self.tell(self.pool.kill_connection(slot, self.now))
+        assert all(self.callers[waiter] is Place.STOPPING for waiter in slot.grants)
 
     def reconfigure(self, rules: Rules) -> None:
         """New rules, which are kept from now on."""
@@ -217,11 +217,11 @@ class Hands(Outside):
         self.reconfigure(rules)
         self.move()
         for _ in range(1000):
-            for _ in range(rules.places - len(self.at(Place.WAITING, Place.OFFERED))):
+            for _ in range(self.places - len(self.at(Place.WAITING, Place.OFFERED))):
                 self.ask(Waiter(self.now, float("inf")))
             for slot in [thing for thing in self.under_way() if isinstance(thing, Slot)]:
                 self.goes_well(slot)
-            if len(self.at(Place.OFFERED)) == rules.places:
+            if len(self.at(Place.OFFERED)) == self.places:
                 return
             self.now += 1
             self.tick()

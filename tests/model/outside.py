@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from pooler.core.actions import Action, Check, Close, GiveUp, Interrupt, Offer, Open, Refuse, Reset
+from pooler.core.decisions import OVERDUE
 from pooler.core.pool import Pool
 from pooler.core.slots import Slot, Waiter
 from pooler.core.states import ConnectionState, GrantState
@@ -48,6 +49,12 @@ class Outside:
     now: float = 1000.0
     ticked_at: float = 1000.0
     slots: dict[Slot, Step] = field(default_factory=dict)
+    numbers: set[int] = field(default_factory=set)
+    """Every number that a slot has ever had, those included that a killed pooler has left."""
+    streams: int = 1
+    """How many calls a connection that opens now takes at once."""
+    served: Counter[Slot] = field(default_factory=Counter)
+    """How many calls each connection was given."""
     callers: dict[Waiter, Place] = field(default_factory=dict)
     lanes: dict[tuple[object, ...], list[Waiter]] = field(default_factory=dict)
     """Who waits, by tenant and priority, in the order in which they must be served."""
@@ -64,6 +71,15 @@ class Outside:
         """Callers who stand there, in the order of their coming."""
         return [waiter for waiter, place in self.callers.items() if place in places]
 
+    @property
+    def places(self) -> int:
+        """How many slots calls may use: the reserve lies inside the cap."""
+        return self.pool.rules.cap - self.pool.rules.reserve
+
+    def grants(self) -> list[Waiter]:
+        """Callers who have a connection, or are offered one."""
+        return self.at(Place.OFFERED, Place.RUNNING, Place.STOPPING)
+
     def doing(self, step: Step) -> list[Slot]:
         """Slots in which this is under way, in the order of their starts."""
         return [slot for slot, under_way in self.slots.items() if under_way is step]
@@ -79,6 +95,13 @@ class Outside:
         if self.callers[waiter] is Place.WAITING:
             self.lanes[waiter.tenant, waiter.priority].remove(waiter)
         self.callers[waiter] = place
+
+    def take(self, slot: Slot, step: Step) -> None:
+        """A slot is taken, under a number that no other has ever had."""
+        assert slot not in self.slots
+        assert slot.number not in self.numbers, f"the number of {slot} was another's"
+        self.numbers.add(slot.number)
+        self.slots[slot] = step
 
     def begin(self, slot: Slot, step: Step) -> None:
         """Something begins on a connection on which nothing else may be under way, and which nobody uses."""
@@ -110,15 +133,17 @@ class Outside:
                     self.callers[waiter] = Place.STOPPING
                 case Refuse(waiter, reason):
                     self._refuse(waiter, reason)
-        for action in actions:
-            if isinstance(action, Offer) and self.callers[action.waiter] is Place.OFFERED:
-                self._check_offer(action.waiter)
+        offers = [action.waiter for action in actions if isinstance(action, Offer)]
+        for waiter in offers:
+            if self.callers[waiter] is Place.OFFERED:
+                self._check_offer(waiter)
+        if offers and (adaptive := self.pool.adaptive):
+            assert len(self.grants()) <= adaptive.grants_max, f"{len(self.grants())} grants at once"
 
     def _open(self, slot: Slot) -> None:
         rules = self.pool.rules
-        assert slot not in self.slots
-        self.slots[slot] = Step.OPENING
-        assert len(self.slots) <= rules.places, f"{len(self.slots)} slots taken, {rules.places} may be"
+        self.take(slot, Step.OPENING)
+        assert len(self.slots) <= self.places, f"{len(self.slots)} slots taken, {self.places} may be"
         assert len(self.doing(Step.OPENING)) <= rules.parallel_starts
 
     def _offer(self, waiter: Waiter, refused: set[Waiter]) -> None:
@@ -136,6 +161,12 @@ class Outside:
         assert waiter in slot.grants
         assert self.slots[slot] is Step.NOTHING, f"{slot} is granted while {self.slots[slot]}"
         assert slot not in self.dirty | self.unfit, f"{slot} is granted, but must not serve"
+        rules = self.pool.rules
+        self.served[slot] += 1
+        assert rules.max_uses is None or self.served[slot] <= rules.max_uses, f"{slot} has served its calls"
+        share = rules.shares.get(waiter.tenant)
+        held = sum(other.tenant == waiter.tenant for other in self.grants())
+        assert share is None or share.connections_max is None or held <= share.connections_max
         assert slot.generation == self.pool.generation
         assert slot.expires_at > self.ticked_at
         waited = waiter.queue_seconds + waiter.start_seconds + waiter.reset_seconds
@@ -162,22 +193,33 @@ class Outside:
         counted = Counter(slot.state for slot in self.slots)
         assert {state: self.pool.count(state) for state in counted} == counted
         assert sum(self.pool.count(state) for state in ConnectionState) == self.pool.held == len(self.slots)
-        assert sum(slot.state not in LEAVING for slot in self.slots) <= self.pool.rules.places
+        assert sum(slot.state not in LEAVING for slot in self.slots) <= self.places
         for slot in self.slots:
             assert len(slot.grants) <= slot.streams
             assert not (slot.whole and len(slot.grants) > 1), f"{slot} was given away whole, and is shared"
             self._check_state(slot)
         self._check_callers()
-        if not self.pool.paused and self.pool.adaptive is None:
+        adaptive = self.pool.adaptive
+        if not self.pool.paused and (adaptive is None or len(self.grants()) < adaptive.grants_max):
             self._check_nobody_waits_in_vain()
 
     def check_that_starts_are_under_way(self) -> None:
-        """Where nothing is open and somebody could be served, a start is made as soon as one may be made."""
-        pool, coming = self.pool, [slot for slot in self.slots if slot.state not in LEAVING]
+        """Where somebody could be served, and no place can be hoped for, a start is made as soon as one may be made."""
+        pool = self.pool
         window = pool.starts.window(self.now) - len(self.doing(Step.OPENING))
-        room = pool.starts.limit(pool.rules.places, self.now) - len(self.slots)
-        if pool.queue.servable and not pool.paused and not coming:
+        room = pool.starts.limit(self.places, self.now) - len(self.slots)
+        wanted = pool.queue.servable or any(self._promised(waiter) for waiter in self.at(Place.WAITING))
+        if wanted and not pool.paused and not any(self._hopeful(slot) for slot in self.slots):
             assert window <= 0 or room <= 0, f"nothing is started for {self.at(Place.WAITING)} at {pool}"
+
+    def _hopeful(self, slot: Slot) -> bool:
+        """Whether a place there can be expected: it comes by itself, or its users are not long overdue."""
+        if slot.state is not ConnectionState.IN_USE:
+            return slot.state not in LEAVING
+        moment = self.now - OVERDUE * self.pool.starts.work.seconds
+        overdue = sum(waiter.granted_at < moment for waiter in slot.grants)
+        alone = slot.whole or slot.promised or slot in self.dirty
+        return not overdue if alone else overdue < slot.streams
 
     def _check_state(self, slot: Slot) -> None:
         step = self.slots[slot]
@@ -197,7 +239,7 @@ class Outside:
         assert len(self.pool.queue) == len(waiting) - len(promised)
         assert all(waiter in self.pool.queue for waiter in waiting if waiter not in promised)
         grants = {waiter for slot in self.slots for waiter in slot.grants}
-        assert grants == set(self.at(Place.OFFERED, Place.RUNNING, Place.STOPPING))
+        assert grants == set(self.grants())
         assert grants == set(self.pool.ledger.grants)
 
     def _check_nobody_waits_in_vain(self) -> None:

@@ -17,23 +17,27 @@ from tests.model.hands import Hands
 from tests.model.outside import Place
 
 SHARES = {"large": Share(weight=4.0), "small": Share(queue_max=2, connections_max=1)}
-ORDERS = ["pause", "drain", "move", "abort", "adopt", "kill_connection", "reconfigure", "reconfigure"]
+ORDERS = ["pause", "drain", "move", "abort"]
 PICK = st.integers(0, 999)
 """Chooses among those who are there, so that every history has a meaning."""
 RULES = st.builds(
     Rules,
     cap=st.integers(1, 4),
+    reserve=st.sampled_from([0, 0, 1]),
     warm=st.integers(0, 2),
     parallel_starts=st.integers(1, 3),
     queue_max=st.integers(2, 8),
     idle_seconds=st.sampled_from([1.0, 20.0]),
     lifetime_seconds=st.sampled_from([3.0, 50.0]),
     validate_after_seconds=st.sampled_from([0.5, 5.0]),
-    max_uses=st.sampled_from([None, None, 3]),
+    max_uses=st.sampled_from([None, None, 1, 3]),
     shared_fate=st.booleans(),
     shares=st.sampled_from([{}, SHARES]),
     adaptive=st.sampled_from([False, False, False, True]),
-)
+).filter(lambda rules: rules.places > 0)
+LEFT = st.lists(st.integers(1, 40), unique=True, min_size=1, max_size=6)
+"""Numbers of slots that a killed pooler has left: in any order, with gaps, and more of them than any cap."""
+STREAMS = st.sampled_from([1, 1, 3])
 ASKING = st.fixed_dictionaries(
     {
         "tenant": st.sampled_from(["default", "large", "small"]),
@@ -46,9 +50,10 @@ ASKING = st.fixed_dictionaries(
 class PoolHistory(RuleBasedStateMachine):
     """Few rules, each with a choice of its own: with one for every event, hardly any history would have a middle."""
 
-    @initialize(rules=RULES, jitter=st.sampled_from([0.0, 0.5, 1.0]))
-    def begin(self, rules, jitter):
-        self.outside = Hands(Pool(rules, lambda: jitter))
+    @initialize(rules=RULES, jitter=st.sampled_from([0.0, 0.5, 1.0]), streams=STREAMS, left=st.just([]) | LEFT)
+    def begin(self, rules, jitter, streams, left):
+        self.outside = Hands(Pool(rules, lambda: jitter), streams=streams)
+        self.outside.adopt(left)
 
     @rule(asking=st.lists(ASKING, min_size=1, max_size=4), patience=st.sampled_from([0.0, 2.0, *[1000.0] * 6]))
     def some_ask(self, asking, patience):
@@ -56,15 +61,11 @@ class PoolHistory(RuleBasedStateMachine):
         for caller in asking:
             self.outside.ask(Waiter(now, now + patience, **caller))
 
-    @rule(
-        picks=st.lists(PICK, min_size=4, max_size=16),
-        streams=st.sampled_from([1, 1, 3]),
-        fate=st.sampled_from([Fate.SOUND, Fate.SOILED]),
-    )
-    def many_things_go_well(self, picks, streams, fate):
+    @rule(picks=st.lists(PICK, min_size=4, max_size=16), fate=st.sampled_from([Fate.SOUND, Fate.SOILED]))
+    def many_things_go_well(self, picks, fate):
         for pick in picks:
             if things := self.outside.under_way():
-                self.outside.goes_well(things[pick % len(things)], streams, fate)
+                self.outside.goes_well(things[pick % len(things)], fate)
 
     @rule(pick=PICK, fate=st.sampled_from(Fate), failure=st.sampled_from(StartFailure))
     def one_thing_goes_wrong(self, pick, fate, failure):
@@ -92,15 +93,28 @@ class PoolHistory(RuleBasedStateMachine):
         if ticking:
             self.outside.tick()
 
-    @rule(order=st.sampled_from(ORDERS), rules=RULES)
-    def somebody_orders(self, order, rules):
+    @rule(order=st.sampled_from(ORDERS))
+    def somebody_orders(self, order):
         """What was paused or drained is resumed next: a pool that serves nobody has little to tell."""
         if self.outside.pool.paused or self.outside.pool.draining:
             self.outside.resume()
-        elif order == "reconfigure":
-            self.outside.reconfigure(rules)
         else:
             getattr(self.outside, order)()
+
+    @rule(rules=RULES, streams=STREAMS)
+    def there_are_new_rules(self, rules, streams):
+        self.outside.streams = streams
+        self.outside.reconfigure(rules)
+
+    @rule(pick=PICK)
+    def a_connection_is_killed(self, pick):
+        if slots := list(self.outside.slots):
+            self.outside.kill_connection(slots[pick % len(slots)])
+
+    @rule(left=LEFT)
+    def more_is_found_of_a_killed_pooler(self, left):
+        numbers = [number for number in left if number not in self.outside.numbers]
+        self.outside.adopt(numbers)
 
     def teardown(self):
         if hasattr(self, "outside") and self.outside.intact:
