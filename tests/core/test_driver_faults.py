@@ -145,8 +145,9 @@ def test_whatever_an_adapter_raises_in_a_step_costs_one_connection_and_no_slot(
     virtual.run(scene())
 
 
-@pytest.mark.promise(4)
-def test_cancels_over_side_channels_never_exceed_the_reserve():
+@pytest.mark.promise(2, 4)
+@pytest.mark.parametrize("reloaded", [False, True])
+def test_cancels_over_side_channels_never_exceed_the_reserve_not_even_in_a_reload(reloaded: bool):
     class Sideways(SimulatedAdapter):
         traits = replace(SimulatedAdapter.traits, cancel="side_channel")
         now = peak = 0
@@ -166,6 +167,9 @@ def test_cancels_over_side_channels_never_exceed_the_reserve():
         for call in calls:
             rig.cancel(call)
         await finished(calls)
+        assert adapter.now == 1
+        if reloaded:
+            rig.resize(queue_max=7)
         await until(lambda: rig.driver.pool.count(ConnectionState.IDLE) == 4)
         assert adapter.peak == 1
         assert rig.now - virtual.STARTED_AT == pytest.approx(4 * 0.5, abs=0.1)

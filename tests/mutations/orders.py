@@ -28,6 +28,13 @@ BREAKS = (
         "        self._conclude(self.pool.reconfigure(self.pool.rules, now))",
     ),
     Break(
+        2,
+        "lets cancels of before a reload and those after it each have the reserve",
+        DRIVER,
+        "        if rules.reserve != self.pool.rules.reserve:",
+        "        if rules:",
+    ),
+    Break(
         31,
         "takes a backend that was drained before, and resumed, for empty when it ends",
         DRIVER,
