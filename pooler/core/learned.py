@@ -17,10 +17,11 @@ class Mean:
 
     seconds: float = 0.0
     samples: int = 0
+    rate: float = LEARNING_RATE
 
     def learn(self, seconds: float) -> None:
         self.samples += 1
-        self.seconds += _weight(self.samples, LEARNING_RATE) * (seconds - self.seconds)
+        self.seconds += _weight(self.samples, self.rate) * (seconds - self.seconds)
 
 
 @dataclass(slots=True)

@@ -130,6 +130,29 @@ def test_the_ceiling_is_lifted_when_more_were_let_in_and_then_carefully():
     assert policy.window(NOW) == 2
 
 
+@pytest.mark.promise(11)
+def test_one_call_that_seems_slow_brings_hardly_any_start_more():
+    policy = starts()
+    policy.succeeded(1.0, 1)
+    for _ in range(20):
+        policy.work.learn(0.02)
+    paid_for = policy.worth(200, 1, 1)
+    policy.work.learn(0.04)
+    assert paid_for <= policy.worth(200, 1, 1) <= 1.1 * paid_for
+
+
+@pytest.mark.promise(9)
+def test_calls_that_have_become_slow_bring_their_starts_within_some_tens_of_them():
+    policy = starts()
+    policy.succeeded(1.0, 1)
+    for _ in range(1000):
+        policy.work.learn(0.001)
+    assert policy.worth(20, 1, 1) == 0
+    for _ in range(40):
+        policy.work.learn(1.0)
+    assert policy.worth(20, 1, 1) >= 18
+
+
 def test_a_mean_starts_with_its_first_sample_and_follows_the_newest():
     mean = Mean()
     mean.learn(10.0)

@@ -75,6 +75,13 @@ BREAKS = (
     ),
     Break(
         9,
+        "holds starts up until it knows what a call takes",
+        STARTS,
+        "            return -(-waiting // streams)\n",
+        "            return 0 if self.took.samples else -(-waiting // streams)\n",
+    ),
+    Break(
+        9,
         "waits for a long call to give back a connection that it has whole",
         LEDGER,
         "self.streams if slot.shut or count == slot.streams else count for",
@@ -101,6 +108,13 @@ BREAKS = (
         STARTS,
         "if not (self.took.samples and self.work.samples and waiting):",
         "if waiting or not (self.took.samples and self.work.samples):",
+    ),
+    Break(
+        11,
+        "believes the newest call more than the forty before it",
+        STARTS,
+        "lambda: Mean(rate=WORK_RATE)",
+        "Mean",
     ),
     Break(
         12,

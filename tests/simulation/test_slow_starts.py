@@ -40,6 +40,23 @@ def test_each_of_a_thousand_waiters_is_served_about_as_early_as_the_starts_allow
     virtual.run(scene())
 
 
+@pytest.mark.promise(9)
+@pytest.mark.parametrize(
+    ("start", "cap", "parallel", "service"), [(30.0, 8, 2, 600.0), (30.0, 2, 1, 31.0), (1.0, 20, 4, 5.0)]
+)
+def test_calls_of_which_nobody_knows_yet_how_long_they_take_hold_no_start_up(start, cap, parallel, service):
+    async def scene() -> None:
+        rig = Rig({"cap": cap, "parallel_starts": parallel}, Bounds(start=1000), start_seconds=start)
+        calls = [rig.submit(service, timeout=2 * service, patience=10_000) for _ in range(cap)]
+        await finished(calls)
+        assert all(call.answered for call in calls)
+        for place, call in enumerate(calls, start=1):
+            served = virtual.STARTED_AT + start * ceil(place / parallel) + service
+            assert call.delivered_at == pytest.approx(served), f"waiter {place}"
+
+    virtual.run(scene())
+
+
 @pytest.mark.promise(10)
 def test_a_waiter_takes_a_connection_that_is_given_back_before_its_start_has_ended():
     async def scene() -> None:
