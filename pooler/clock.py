@@ -7,7 +7,13 @@ say where a call's time went. Simulations pass their loop's virtual time instead
 from collections.abc import Callable
 from time import monotonic
 
-__all__ = ["Clock", "monotonic"]
+__all__ = ["Clock", "anchored", "monotonic"]
 
 Clock = Callable[[], float]
 """Seconds since some fixed moment."""
+
+
+def anchored(unix_now: float, clock: Clock = monotonic) -> Clock:
+    """Unix time, in seconds, for what leaves the process: read from the wall once, and monotonic from then on."""
+    begun = unix_now - clock()
+    return lambda: begun + clock()

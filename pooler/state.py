@@ -1,4 +1,4 @@
-"""The folder in which a pooler keeps what must outlive it: its name, and what it has open.
+"""The folder in which a pooler keeps what must outlive it: its name, its key for handles, and what it has open.
 
 One pooler owns a folder at a time: two would double every cap. Nothing here reads what a slot file says.
 """
@@ -12,6 +12,7 @@ from typing import IO
 
 import structlog
 
+from pooler.runtime.handles import KEY_BYTES
 from pooler.runtime.slotfiles import SlotFiles
 
 log = structlog.get_logger(__name__)
@@ -69,6 +70,27 @@ class StateDir:
         except OSError as error:
             raise self._unusable(error) from error
 
+    def handle_key(self) -> bytes:
+        """The key that seals handles where none is configured: made once, for its owner's eyes only.
+
+        Raises StateDirError. One that cannot be read is replaced: the handles that it sealed are then unknown.
+        """
+        file = self.path / "handle.key"
+        try:
+            try:
+                known = file.read_bytes()
+            except FileNotFoundError:
+                known = None
+            if known is not None and len(known) == KEY_BYTES:
+                return known
+            if known is not None:
+                log.warning("the key of the handles cannot be read, a new one is made", file=str(file))
+            key = secrets.token_bytes(KEY_BYTES)
+            _write(file, key)
+        except OSError as error:
+            raise self._unusable(error) from error
+        return key
+
     def backends(self) -> set[str]:
         """The backends of which there are, or were, slot files."""
         return {entry.name for entry in self._slots.iterdir() if entry.is_dir()} if self._slots.is_dir() else set()
@@ -92,11 +114,7 @@ class StateDir:
         if known is not None:
             log.warning("the pooler's name cannot be read, it takes a new one", file=str(file))
         name = secrets.token_hex(NAME_BYTES)
-        new = self.path / "pooler.id.new"
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as made:
-            made.write(f"{name}\n")
-        new.replace(file)
+        _write(file, f"{name}\n".encode())
         return name
 
     def _unusable(self, error: OSError) -> StateDirError:
@@ -105,3 +123,12 @@ class StateDir:
             f"state_dir {self.path} cannot be used: {error.strerror}{where}; "
             "let the pooler write there, or set pooler.state_dir to a folder of its own"
         )
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Makes or replaces a file in one step, for its owner's eyes only."""
+    new = file.with_name(f"{file.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as made:
+        made.write(content)
+    new.replace(file)

@@ -87,3 +87,34 @@ def test_a_folder_without_the_right_to_write_is_told_of_at_once() -> None:
         refused = subprocess.run([sys.executable, "-c", as_nobody, folder], capture_output=True, text=True)
 
     assert "cannot be used: Permission denied" in refused.stderr
+
+
+def test_the_key_of_the_handles_is_made_once_and_kept_for_its_owner_alone(tmp_path: Path) -> None:
+    first = taken(tmp_path)
+    key = first.handle_key()
+    first.release()
+
+    assert taken(tmp_path).handle_key() == key
+    assert len(key) == 32
+    assert (tmp_path / "handle.key").stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "handle.key.new").exists()
+
+
+def test_two_folders_have_two_keys(tmp_path: Path) -> None:
+    assert taken(tmp_path / "one").handle_key() != taken(tmp_path / "other").handle_key()
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"x" * 33])
+def test_a_key_that_cannot_be_read_is_replaced(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "handle.key").write_bytes(content)
+
+    key = taken(tmp_path).handle_key()
+
+    assert (tmp_path / "handle.key").read_bytes() == key != content
+
+
+def test_a_key_that_cannot_be_had_is_said_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "handle.key").mkdir()
+
+    with pytest.raises(StateDirError, match=r"set pooler\.state_dir to a folder of its own"):
+        taken(tmp_path).handle_key()
