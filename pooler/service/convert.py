@@ -112,6 +112,7 @@ CODES: dict[Reason, int] = {
     Reason.INPUT_UNAVAILABLE: 9,
     Reason.INPUT_DECLINED: 9,
     Reason.SPOOL_FULL: 8,
+    Reason.STORE_FULL: 8,
     Reason.INTERNAL: 13,
 }
 """The google.rpc.Code of each reason, as `pooler.proto` says it."""

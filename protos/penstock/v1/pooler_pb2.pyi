@@ -102,6 +102,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """FAILED_PRECONDITION: the user was asked and said no."""
     REASON_SPOOL_FULL: _Reason.ValueType  # 34
     """RESOURCE_EXHAUSTED: the tenant keeps as much of unfinished results as it may."""
+    REASON_STORE_FULL: _Reason.ValueType  # 35
+    """RESOURCE_EXHAUSTED: as many conversations are open, or as much else is kept, as may be. Metadata: `retry_after_ms`."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why a call or an order failed. One reason belongs to one status code; more may be added."""
@@ -178,6 +180,8 @@ REASON_INPUT_DECLINED: Reason.ValueType  # 33
 """FAILED_PRECONDITION: the user was asked and said no."""
 REASON_SPOOL_FULL: Reason.ValueType  # 34
 """RESOURCE_EXHAUSTED: the tenant keeps as much of unfinished results as it may."""
+REASON_STORE_FULL: Reason.ValueType  # 35
+"""RESOURCE_EXHAUSTED: as many conversations are open, or as much else is kept, as may be. Metadata: `retry_after_ms`."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Priority:
