@@ -239,6 +239,13 @@ class Decisions:
     def _used_up(self, slot: Slot) -> bool:
         return self.rules.max_uses is not None and slot.uses >= self.rules.max_uses
 
+    def _too_many(self, slot: Slot) -> bool:
+        """Whether a start would arrive beside more than there may be now, those included that are on their way out."""
+        if slot.state is not ConnectionState.STARTING:
+            return False
+        given_up = self.ledger.starting - self.ledger.count(ConnectionState.STARTING)
+        return self.ledger.held - given_up > self.rules.places
+
     def _idled(self, slot: Slot, now: float) -> bool:
         idle = slot.state is ConnectionState.IDLE and now - slot.idle_since >= self.rules.idle_seconds
         return idle and self.ledger.staying > self.rules.warm

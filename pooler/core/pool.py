@@ -24,8 +24,6 @@ from pooler.errors import Reason
 
 LIFETIME_SPREAD = 0.25
 """Connections born together live between 75 % and 100 % of the lifetime, so that they do not die together."""
-LEAST_MISSED = (ConnectionState.IDLE, ConnectionState.STARTING)
-"""Where fewer connections are allowed, these go first."""
 
 
 class Pool(Decisions):
@@ -151,8 +149,8 @@ class Pool(Decisions):
     def tick(self, now: float) -> list[Action]:
         """Retires what has idled or lived too long, and keeps `warm` connections. To be called about once a second."""
         actions: list[Action] = []
-        for slot in sorted(self.ledger.slots.values(), key=lambda slot: slot.state not in LEAST_MISSED):
-            if self._unwanted(slot, now) or self._idled(slot, now):
+        for slot in sorted(self.ledger.slots.values(), key=_missed):
+            if self._unwanted(slot, now) or self._idled(slot, now) or self._too_many(slot):
                 actions += self._retire(slot)
         return actions + self._settle(now)
 
@@ -221,3 +219,10 @@ class Pool(Decisions):
     def __repr__(self) -> str:
         held = f"held={self.ledger.held} {self.ledger!r}"
         return f"<pool cap={self.rules.cap} {held} queue={len(self.queue)} g{self.generation}>"
+
+
+def _missed(slot: Slot) -> tuple[int, int]:
+    """Where fewer connections are allowed, the latest start goes first, which the backend may not have seen yet."""
+    if slot.state is ConnectionState.STARTING:
+        return 0, -slot.number
+    return (1 if slot.state is ConnectionState.IDLE else 2), slot.number

@@ -1,5 +1,7 @@
 """What an administrator may order: each order acts at once, never breaks the cap, and has its own error."""
 
+from dataclasses import replace
+
 import pytest
 
 from pooler.core.actions import Close, GiveUp, Interrupt, Offer, Open, Refuse
@@ -139,6 +141,23 @@ def test_a_connection_with_its_last_user_is_on_its_way_out():
     assert slot.state is ConnectionState.DRAINING
     assert len(started(actions)) == 1  # the next one is warmed up meanwhile
     assert scene.pool.leave(waiter, scene.now) == [Close(slot, force=False)]  # an offer counts, whoever takes it
+
+
+@pytest.mark.promise(2)
+def test_a_smaller_cap_gives_up_the_latest_starts_and_counts_those_that_are_on_their_way_out():
+    scene = Scene(cap=4, parallel_starts=4)
+    scene.connect(2)
+    running = [scene.running(), scene.running()]
+    early, late = (slot for _ in range(2) for slot in started(scene.ask()[1]))
+    smaller = replace(scene.pool.rules, cap=3)
+    assert scene.pool.reconfigure(smaller, scene.now) == [GiveUp(late)]
+    scene.pool.start_failed(late, StartFailure.OTHER, "given up", scene.now)
+    scene.pool.gone(late, scene.now)
+    scene.pool.retire(scene.now)  # the two at work are on their way out, and so is the start
+    assert {slot_of(each).state for each in running} == {ConnectionState.DRAINING}
+    scene.pool.start_failed(early, StartFailure.OTHER, "given up", scene.now)
+    (fresh,) = started(scene.pool.gone(early, scene.now))
+    assert scene.pool.reconfigure(replace(smaller, cap=2), scene.now) == [GiveUp(fresh)]
 
 
 def whole(scene: Scene) -> Waiter:

@@ -29,6 +29,13 @@ BREAKS = (
     ),
     Break(
         2,
+        "goes on with a start for which those on their way out leave no room under a smaller cap",
+        "pooler/core/decisions.py",
+        "return self.ledger.held - given_up > self.rules.places",
+        "return False",
+    ),
+    Break(
+        2,
         "lets cancels of before a reload and those after it each have the reserve",
         DRIVER,
         "        if rules.reserve != self.pool.rules.reserve:",
