@@ -84,6 +84,7 @@ class Verdict(Enum):
 
 
 Orphans = Literal["none", "processes", "listed", "unlisted"]
+Transaction = Literal["none", "open", "failed"]
 Notes = Mapping[str, str | int]
 
 
@@ -154,6 +155,15 @@ class Connection:
     """Why it can serve no more, where the adapter has noticed without being asked: the hands look while it idles."""
     notes: Notes = field(default_factory=dict)
     """What `census` will need, where the tag is not enough. Read once, when the connection has been opened."""
+    transaction: Transaction = "none"
+    """What became of the transaction that `begin` opened. Told again after each statement in it, however that ended:
+    a backend may end one by itself, or take nothing but its end (`failed`). The adapter sets it, nobody else."""
+
+    def expect_transaction(self) -> None:
+        """Raises BackendError when a session's transaction is not open: nothing may run outside it unawares."""
+        if self.transaction != "open":
+            how = "has failed: roll it back" if self.transaction == "failed" else "is over: begin another one"
+            raise BackendError(Failure(FailureKind.USER_ERROR, f"the session's transaction {how}", started=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +207,8 @@ class Window(Protocol):
     """How many rows are best fetched at once."""
 
     def open(self, columns: Sequence[str]) -> None:
-        """The result is a table with these columns. Once, before any rows."""
+        """The result is a table with these columns. Before any rows, and once for each time that the work is begun: a
+        read whose connection was lost may be begun anew on another, and then brings the same rows again."""
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         """More rows, of cells that `values` knows. Raises BackendError (TOO_LARGE) for one that fits no page."""
@@ -241,7 +252,8 @@ class Work(NamedTuple):
     timeout_seconds: float
     """How long the hands will wait before they cancel; also the bound for an adapter's own blocking reads."""
     window: Window | None = None
-    """Where a table's rows go when it may have more pages than one; None: the first page is all that is wanted."""
+    """Where a table's rows go when it may have more pages than one; None: the first page is all that is wanted. Only
+    what reads uses it, since a write is not stopped half-way: what one gives back is cut to a page."""
     news: News | None = None
     input: Input | None = None
     in_transaction: bool = False
@@ -295,6 +307,20 @@ class Adapter(ABC, Generic[ConnectionT, PreparedT]):
     @abstractmethod
     async def close(self, connection: ConnectionT, force: bool) -> bool:
         """Ends the connection, politely or by force. True: its death is certain. False: nobody could find out."""
+
+    async def begin(self, connection: ConnectionT) -> None:
+        """Opens a transaction for the statements of a session. Raises what `execute` raises."""
+
+    async def commit(self, connection: ConnectionT) -> None:
+        """Ends it, and keeps what was done in it. After this has returned that is certain.
+
+        Raises what `execute` raises. Then nothing was kept, and one that has `failed` is still to be rolled back;
+        unless `classify` says DEAD and that it had `started`: nobody knows what became of a commit whose answer never
+        came.
+        """
+
+    async def rollback(self, connection: ConnectionT) -> None:
+        """Ends it, whatever its state, and keeps nothing of it. Harmless where there is none."""
 
     async def census(self, connection: ConnectionT | None, left: Mapping[Tag, Notes]) -> Mapping[Tag, bool]:
         """Whether the backend still has these connections of a pooler that was killed, with what was noted of them.

@@ -11,7 +11,7 @@ import structlog
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-from pooler.backends import base, statements, traces
+from pooler.backends import base, statements, streams, traces
 from pooler.backends.base import (
     Answer,
     BackendError,
@@ -25,15 +25,12 @@ from pooler.backends.base import (
     Work,
 )
 from pooler.backends.postgres import connection as connections
-from pooler.backends.postgres import exchange
+from pooler.backends.postgres import exchange, transactions
 from pooler.backends.postgres.classify import classify
 from pooler.backends.postgres.connection import Connection
 from pooler.backends.postgres.exchange import Exchange, Plan
 from pooler.backends.postgres.settings import Settings
 from pooler.runtime.sockets import has_news
-
-STOP_SECONDS = 5.0
-"""How long a cancel may take to reach the server."""
 
 ORPHAN_SECONDS = 3.0
 """A server that looks every second whether its client is there has rolled back and gone by then."""
@@ -42,6 +39,9 @@ _CENSUS = b"""
 SELECT application_name, CASE WHEN usename = session_user THEN pg_terminate_backend(pid) END
 FROM pg_stat_activity WHERE application_name = ANY (string_to_array($1, chr(10)))
 """
+
+_AT_REST = (pq.TransactionStatus.IDLE,)
+_IN_SESSION = (pq.TransactionStatus.IDLE, pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
 
 log = structlog.get_logger(__name__)
 
@@ -108,33 +108,56 @@ class Adapter(base.Adapter[Connection, Plan]):
 
     async def execute(self, connection: Connection, work: Work) -> Answer:
         plan: Plan = work.prepared
+        if work.in_transaction:
+            connection.expect_transaction()
         if not plan.leaves_no_trace:
             connection.dirty = True
         _expect_alive(connection)
-        attempt = Exchange(connection, plan, work.arguments)
+        try:
+            return Answer(await self._answer(connection, work))
+        finally:
+            if work.in_transaction:
+                transactions.note(connection)
+
+    async def _answer(self, connection: Connection, work: Work) -> bytes:
+        attempt = Exchange(connection, work)
         await connection.run(attempt.run())
-        if attempt.stale:
-            attempt = Exchange(connection, plan, work.arguments)
+        if attempt.stale and not work.in_transaction:
+            attempt = Exchange(connection, work)
             await connection.run(attempt.run())
-        if attempt.unfinished and await self.cancel(connection) is Verdict.DISCARD:
-            raise BackendError(Failure(FailureKind.DEAD, "the server did not stop sending rows behind the page"))
-        return Answer(attempt.answer())
+        while attempt.paused and work.window is not None and await streams.wants_more(work.window):
+            await connection.run(attempt.run())
+        if attempt.paused or attempt.unfinished:
+            await transactions.cut(connection)
+        return attempt.answer()
 
     async def cancel(self, connection: Connection) -> Verdict:
-        """Stops the statement, reads what is left of it, and makes one round trip more: a stray cancel hits that."""
-        if connection.syncs and not await connections.stop(connection.link, STOP_SECONDS):
+        if not await transactions.stop(connection):
             return Verdict.DISCARD
-        await connection.run(exchange.drain(connection))
-        await connection.run(exchange.command(connection, b"ROLLBACK"))
+        await transactions.settle(connection)
         return _verdict(connection)
 
     async def reset(self, connection: Connection) -> Verdict:
-        if connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
-            await connection.run(exchange.command(connection, b"ROLLBACK"))
+        await self.rollback(connection)
         connection.prepared.clear()
         await connection.run(exchange.command(connection, b"DISCARD ALL"))
         connection.dirty = False
         return _verdict(connection)
+
+    async def begin(self, connection: Connection) -> None:
+        _expect_alive(connection)
+        connection.dirty = True
+        await transactions.say(connection, b"BEGIN")
+
+    async def commit(self, connection: Connection) -> None:
+        connection.expect_transaction()
+        _expect_alive(connection)
+        await transactions.say(connection, b"COMMIT")
+
+    async def rollback(self, connection: Connection) -> None:
+        if connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            await transactions.say(connection, b"ROLLBACK")
+        connection.transaction = "none"
 
     async def close(self, connection: Connection, force: bool) -> bool:
         return await connections.close(connection, force)
@@ -162,6 +185,7 @@ def _expect_alive(connection: Connection) -> None:
 
 
 def _verdict(connection: Connection) -> Verdict:
-    """An open or failed transaction after a clean-up means that nobody knows what this connection is doing."""
-    idle = connection.pgconn.transaction_status == pq.TransactionStatus.IDLE and not connection.syncs
-    return Verdict.CLEAN if idle else Verdict.DISCARD
+    """A transaction after a clean-up that is no session's means that nobody knows what this connection is doing."""
+    at_rest = _AT_REST if connection.transaction == "none" else _IN_SESSION
+    known = connection.pgconn.transaction_status in at_rest and not connection.syncs
+    return Verdict.CLEAN if known else Verdict.DISCARD

@@ -6,27 +6,34 @@ Nothing here waits by itself, knows a deadline, or judges an error.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import psycopg
 from psycopg import errors, generators, pq
 from psycopg.abc import PQGen
-from psycopg.abc import Transformer as Reader
-from psycopg.adapt import Transformer
 from psycopg.pq.abc import PGresult
 
+from pooler.backends.base import Work
 from pooler.backends.postgres import parameters
 from pooler.backends.postgres.connection import Connection
-from pooler.backends.postgres.loaders import LOADERS
+from pooler.backends.postgres.rows import Rows
 from pooler.backends.statements import Rendered
-from pooler.backends.tables import BATCH_ROWS, Page, affected_answer
+from pooler.backends.tables import affected_answer
 
 PREPARED_MAX = 200
 """Statements that a connection keeps prepared; a plan costs the server some 10 to 100 kB."""
 
 _ROWS = frozenset({pq.ExecStatus.TUPLES_OK, pq.ExecStatus.TUPLES_CHUNK, pq.ExecStatus.SINGLE_TUPLE})
+
+_ALONE = ((b"BEGIN READ ONLY",), (b"COMMIT",))
+_INSIDE = ((b"SAVEPOINT penstock", b"SET TRANSACTION READ ONLY"), (b"RELEASE SAVEPOINT penstock",))
+"""What stands around a read. In a session's transaction it is a part that can be stopped without the whole having
+failed; the end of the part is the end of its being read-only."""
+
+BACK = (b"ROLLBACK TO SAVEPOINT penstock", b"RELEASE SAVEPOINT penstock")
+"""Out of a part that was stopped."""
 
 TAIL_BATCHES = 5
 """Batches behind a full page that are read and dropped, because that is cheaper than to cancel the statement."""
@@ -48,17 +55,24 @@ class Plan:
 class Exchange:
     """One plan, run once on one connection."""
 
-    def __init__(self, connection: Connection, plan: Plan, arguments: Mapping[str, Any]) -> None:
+    def __init__(self, connection: Connection, work: Work) -> None:
         """Raises BackendError when an argument cannot be sent at all; nothing has been sent then."""
+        plan: Plan = work.prepared
         self._connection = connection
         self._pgconn = connection.pgconn
         self._plan = plan
-        self._types, self._values = parameters.encode([arguments.get(name) for name in plan.rendered.names])
-        self._page: Page | None = None
+        self._types, self._values = parameters.encode([work.arguments.get(name) for name in plan.rendered.names])
+        self._inside = work.in_transaction
+        self._rows = Rows(work.window if plan.read else None, plan.page_rows, plan.page_bytes, strict=plan.read)
+        self._steps: deque[Callable[[], PQGen[None]]] = deque()
+        self._chunked = False
+        self._behind = 0
         self._affected = 0
         self._error: Exception | None = None
         self.stale = False
         """The server no longer takes our prepared statement; nothing happened, and it is forgotten: run it anew."""
+        self.paused = False
+        """The window has had a piece: ask it whether it has room, and `run` on, or stop the server and then `drain`."""
         self.unfinished = False
         """The page is full and the server is still sending rows: stop it, and then `drain`."""
 
@@ -66,49 +80,53 @@ class Exchange:
         """The table or the count. Raises what went wrong."""
         if self._error is not None:
             raise self._error
-        return affected_answer(self._affected) if self._page is None else self._page.body()
+        return self._rows.body(self.paused) if self._rows.opened else affected_answer(self._affected)
 
     def run(self) -> PQGen[None]:
-        """Sends the batch and reads it to its end, or to where it is `unfinished`."""
-        handlers = self._send()
-        yield from generators.send(self._pgconn)
-        for handle in handlers:
-            yield from handle()
-            if self.unfinished:
+        """Sends the batch and reads it to its end, or to where it is `paused` or `unfinished`."""
+        if self.paused:
+            self.paused = False
+        else:
+            self._send()
+            yield from generators.send(self._pgconn)
+        while self._steps:
+            yield from self._steps[0]()
+            if self.paused or self.unfinished:
                 return
+            self._steps.popleft()
         try:
             yield from _to_sync(self._connection)
         except psycopg.OperationalError:
             raise self._error or psycopg.OperationalError("the server closed the connection") from None
-        if self._pgconn.transaction_status != pq.TransactionStatus.IDLE:
+        if not self._inside and self._pgconn.transaction_status != pq.TransactionStatus.IDLE:
             yield from command(self._connection, b"ROLLBACK")
 
-    def _send(self) -> deque[Callable[[], PQGen[None]]]:
+    def _send(self) -> None:
         """Queues the batch. A new statement is prepared in front of the transaction that uses it."""
         connection, pgconn, plan = self._connection, self._pgconn, self._plan
-        handlers: deque[Callable[[], PQGen[None]]] = deque()
         key = (plan.text, self._types)
         name = connection.prepared.get(key)
         if name is None:
             if len(connection.prepared) >= PREPARED_MAX:
                 oldest = connection.prepared.pop(next(iter(connection.prepared)))
-                pgconn.send_query_params(b"DEALLOCATE " + oldest, None)
-                handlers.append(self._expect_done)
+                self._say(b"DEALLOCATE " + oldest)
             connection.names += 1
             name = b"penstock_%d" % connection.names
             pgconn.send_prepare(name, plan.text, self._types)
-            handlers.append(lambda: self._note_prepared(name))
-        if plan.read:
-            pgconn.send_query_params(b"BEGIN READ ONLY", None)
-            handlers.append(self._expect_done)
+            self._steps.append(lambda: self._note_prepared(name))
+        before, after = (_INSIDE if self._inside else _ALONE) if plan.read else ((), ())
+        for text in before:
+            self._say(text)
         pgconn.send_query_prepared(name, self._values)
-        handlers.append(self._read_rows)
-        if plan.read:
-            pgconn.send_query_params(b"COMMIT", None)
-            handlers.append(self._expect_done)
+        self._steps.append(self._read_rows)
+        for text in after:
+            self._say(text)
         pgconn.pipeline_sync()
         connection.syncs += 1
-        return handlers
+
+    def _say(self, text: bytes) -> None:
+        self._pgconn.send_query_params(text, None)
+        self._steps.append(self._expect_done)
 
     def _expect_done(self) -> PQGen[None]:
         while result := (yield from generators.fetch(self._pgconn)):
@@ -120,38 +138,39 @@ class Exchange:
             self._connection.prepared[self._plan.text, self._types] = name
 
     def _read_rows(self) -> PQGen[None]:
-        if self._error is None:
-            self._pgconn.set_chunked_rows_mode(BATCH_ROWS)
-        transformer: Reader = Transformer(LOADERS)
-        behind = 0
+        """Reads on from wherever it was paused."""
+        if self._error is None and not self._chunked:
+            self._pgconn.set_chunked_rows_mode(self._rows.batch_rows)
+        self._chunked = True
+        if self._try(self._rows.take_next):
+            return
         while result := (yield from generators.fetch(self._pgconn)):
             if result.status in _ROWS:
-                self._take(result, transformer)
+                if self._take(result):
+                    return
             elif result.status == pq.ExecStatus.COMMAND_OK:
                 self._affected = result.command_tuples or 0
             else:
                 self._note_error(result)
-            behind += self._full
-            if self._plan.read and behind > TAIL_BATCHES and result.status == pq.ExecStatus.TUPLES_CHUNK:
+            self._behind += self._full
+            if self._plan.read and self._behind > TAIL_BATCHES and result.status == pq.ExecStatus.TUPLES_CHUNK:
                 self.unfinished = True
                 return
 
     @property
     def _full(self) -> bool:
-        return self._error is not None or (self._page is not None and self._page.wanted == 0)
+        return self._error is not None or self._rows.full
 
-    def _take(self, result: PGresult, transformer: Reader) -> None:
-        """Adds a batch to the page. What goes wrong here must not leave the rest of the exchange unread."""
-        if self._full:
-            return
+    def _take(self, result: PGresult) -> bool:
+        return not self._full and self._try(partial(self._rows.take, result))
+
+    def _try(self, take: Callable[[], bool]) -> bool:
+        """What goes wrong with a row must not leave the rest of the exchange unread."""
         try:
-            if self._page is None:
-                columns = [(result.fname(index) or b"").decode() for index in range(result.nfields)]
-                self._page = Page(columns, self._plan.page_rows, self._plan.page_bytes, strict=self._plan.read)
-            transformer.set_pgresult(result)
-            self._page.add(transformer.load_rows(0, result.ntuples, tuple))
+            self.paused = self._error is None and take()
         except Exception as error:  # noqa: BLE001 - kept, and raised by `answer`
             self._error = error
+        return self.paused
 
     def _note_error(self, result: PGresult) -> None:
         if result.status == pq.ExecStatus.FATAL_ERROR and self._error is None:
