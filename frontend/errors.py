@@ -73,6 +73,18 @@ def pooler_away() -> PoolerError:
     return PoolerError("POOLER_AWAY", sentence, {"retry_after_ms": "2000"})
 
 
+def way_interrupted() -> PoolerError:
+    """What to say when the way broke under something that exists behind it, and can be asked for again."""
+    sentence = "The way to the pooler was interrupted; what was asked for may safely be asked for again."
+    return PoolerError("POOLER_AWAY", sentence, {"retry_after_ms": "1000"})
+
+
+def result_too_large(size: int, most: int) -> PoolerError:
+    """A result beyond what this frontend holds in memory, in bytes."""
+    sentence = f"The result has {size} bytes; this frontend passes on at most {most}. Ask for less of it."
+    return PoolerError("RESULT_TOO_LARGE", sentence)
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> MCPError:
     """A name that the catalogue does not have, with the nearest one that it has. -32602, as the protocol asks."""
     nearest = get_close_matches(name, list(known), n=1)

@@ -34,8 +34,9 @@ from frontend.errors import (
     pooler_away,
     resource_not_found,
 )
+from frontend.events import Reply
 from frontend.operations import Offer, Operation
-from frontend.pooler_client import Call, PoolerClient, Reply
+from frontend.pooler_client import Call, PoolerClient
 
 log = structlog.get_logger(__name__)
 

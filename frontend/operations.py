@@ -31,6 +31,12 @@ class Operation:
     """The bound on the backend's work."""
     queue_timeout_ms: int = 0
     """The bound on everything before it."""
+    long: bool = False
+    """Usually takes so long that it is offered as a task."""
+    asks: bool = False
+    """May ask its user for input before it is done."""
+    watched: bool = False
+    """Changes of the resource can be watched."""
 
     @property
     def properties(self) -> Mapping[str, Any]:

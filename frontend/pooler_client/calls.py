@@ -1,10 +1,29 @@
-"""A call and its reply, in this program's own words."""
+"""A call in this program's own words, and the rule by which it may be sent again.
 
-from collections.abc import Mapping
+The rule: a call that provably never left, or was not begun, is sent again; one that may have been begun is sent again
+only when it changes nothing by being carried out twice; any other answers OUTCOME_UNKNOWN, which is the truth. At most
+two repetitions, all within the call's own time, under one request id.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
 
 from frontend.auth import Caller
+from frontend.errors import PoolerError
 from frontend.operations import Operation
+
+log = structlog.get_logger(__name__)
+
+REPETITIONS_MAX = 2
+NOT_STARTED = "DRAINING"
+"""The one reason that says for certain that nothing was begun, and that another stream may do better."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,20 +36,19 @@ class Call:
     timeout_seconds: float
     request_id: str
     traceparent: str = ""
+    conversation: str = ""
+    """The handle of the conversation that it belongs to, or empty."""
+    client_capabilities: bytes = b""
+    """What the client can do, as MCP's `clientCapabilities`; empty in a conversation, which knows it."""
+    input_responses: bytes = b""
+    """What the user answered to a reply that asked: MCP's `inputResponses`, a JSON object; or empty."""
+    request_state: str = ""
+    """What came with the reply that asked, or empty."""
 
     @property
     def repeatable(self) -> bool:
         """Whether it may be sent again although it may have been carried out already."""
         return self.operation.reads or self.operation.idempotent
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came back. `body`: a JSON object in UTF-8; `content` marks MCP's own form, to be passed through."""
-
-    body: bytes
-    content: bool
-    timing_ms: Mapping[str, float]
 
 
 class Interrupted(Exception):
@@ -40,3 +58,38 @@ class Interrupted(Exception):
         super().__init__(cause)
         self.cause = cause
         self.sent = sent
+
+    def as_error(self, call: Call) -> PoolerError:
+        """What to say of the call. Where the stream ended, and of what, is in the log alone."""
+        what = "The way to the pooler was interrupted"
+        if not self.sent:
+            return PoolerError("POOLER_AWAY", f"{what}; nothing was started.", {"retry_after_ms": "1000"})
+        if call.repeatable:
+            return PoolerError("POOLER_AWAY", f"{what}; the call may safely be repeated.", {"retry_after_ms": "1000"})
+        unknown = f"{call.operation.name!r} may or may not have been carried out. Look before repeating it"
+        return PoolerError("OUTCOME_UNKNOWN", f"{what}: {unknown}.")
+
+
+async def repeated(call: Call, deadline: float, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Makes attempts at a call until one succeeds or the rule ends them. Raises PoolerError.
+
+    `deadline`: the loop's time after which none is made.
+    """
+    loop = asyncio.get_running_loop()
+    for number in range(REPETITIONS_MAX + 1):
+        try:
+            return await attempt()
+        except Interrupted as interrupted:
+            failure = interrupted.as_error(call)
+            again = call.repeatable or not interrupted.sent
+        except PoolerError as error:
+            failure = error
+            # A lost connection is none of ours to repeat: the pooler has repeated what may be, and a request
+            # that a worker died of would kill the next one too.
+            again = error.reason == NOT_STARTED
+        if not again or number == REPETITIONS_MAX or loop.time() >= deadline:
+            raise failure
+        log.info("call sent again", operation=call.operation.name, request_id=call.request_id, cause=failure.reason)
+        # Longer the second time, and never all calls at once.
+        await asyncio.sleep(random.uniform(0.05, 0.1) * 4**number)  # noqa: S311 - jitter, no secret
+    raise AssertionError("unreachable: the last repetition returns or raises")

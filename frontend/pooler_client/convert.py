@@ -7,8 +7,9 @@ import orjson
 
 from frontend.auth import Caller
 from frontend.errors import PoolerError
+from frontend.events import Reply, Watched
 from frontend.operations import Offer, Operation, Prompt, PromptArgument
-from frontend.pooler_client.calls import Call, Reply
+from frontend.pooler_client.calls import Call
 from protos.penstock.v1 import pooler_pb2 as pb
 
 
@@ -18,21 +19,42 @@ def hello(boot_id: str, window_bytes: int) -> pb.ClientBatch:
     return pb.ClientBatch(frames=[pb.ClientFrame(hello=greeting)])
 
 
-def context_of(caller: Caller) -> pb.CallContext:
-    return pb.CallContext(tenant=caller.tenant, principal=caller.principal, priority=pb.PRIORITY_INTERACTIVE)
+def context_of(caller: Caller, conversation: str = "") -> pb.CallContext:
+    return pb.CallContext(
+        tenant=caller.tenant,
+        principal=caller.principal,
+        priority=pb.PRIORITY_INTERACTIVE,
+        conversation=conversation,
+    )
 
 
 def request_of(call: Call, timeout_seconds: float) -> pb.CallRequest:
     """A call on the wire, with what is left of its time."""
-    context = context_of(call.caller)
+    context = context_of(call.caller, call.conversation)
     context.timeout_ms = max(int(timeout_seconds * 1000), 1)
     context.request_id = call.request_id
     context.traceparent = call.traceparent
-    return pb.CallRequest(context=context, operation=call.operation.name, arguments=call.arguments)
+    context.client_capabilities = call.client_capabilities
+    return pb.CallRequest(
+        context=context,
+        operation=call.operation.name,
+        arguments=call.arguments,
+        input_responses=call.input_responses,
+        request_state=call.request_state,
+    )
 
 
-def reply_of(head: pb.ExchangeHead, body: bytes) -> Reply:
-    return Reply(body, head.kind == pb.RESULT_KIND_CONTENT, _timing_ms(head.timing))
+def reply_of(head: pb.ExchangeHead | pb.CallReply, body: bytes) -> Reply:
+    return Reply(
+        body,
+        content=head.kind == pb.RESULT_KIND_CONTENT,
+        timing_ms=timing_ms_of(head.timing),
+        asks=head.kind == pb.RESULT_KIND_INPUT_REQUIRED,
+    )
+
+
+def watched(target: Watched) -> pb.Watched:
+    return pb.Watched(uri=target.uri, operation=target.operation, arguments=target.arguments)
 
 
 def error_of(error: pb.ExchangeError) -> PoolerError:
@@ -50,7 +72,7 @@ def offer_of(catalogue: pb.Catalogue) -> Offer:
     )
 
 
-def _timing_ms(timing: pb.Timing) -> Mapping[str, float]:
+def timing_ms_of(timing: pb.Timing) -> Mapping[str, float]:
     return {
         "queue_ms": timing.queue_us / 1000,
         "start_ms": timing.start_us / 1000,
@@ -75,6 +97,9 @@ def _operation(operation: pb.Operation) -> Operation:
         completions=dict(operation.completions),
         timeout_ms=operation.timeout_ms,
         queue_timeout_ms=operation.queue_timeout_ms,
+        long=operation.long,
+        asks=operation.asks,
+        watched=operation.watched,
     )
 
 

@@ -13,9 +13,11 @@ import grpc
 import structlog
 from grpc.aio import StreamStreamCall
 
-from frontend.errors import PoolerError
-from frontend.pooler_client.calls import Interrupted, Reply
+from frontend.errors import PoolerError, result_too_large
+from frontend.events import Reply
+from frontend.pooler_client.calls import Interrupted
 from frontend.pooler_client.convert import error_of, hello, reply_of
+from frontend.pooler_client.way import describe
 from protos.penstock.v1 import pooler_pb2 as pb
 
 log = structlog.get_logger(__name__)
@@ -175,7 +177,7 @@ class Exchange:
             self._deliver(pending, head, head.result)
         elif head.total_bytes > self._result_bytes_max:
             # Not popped from the calls: the caller's own way out takes the rest of it back.
-            pending.fail(_too_large(head.total_bytes, self._result_bytes_max))
+            pending.fail(result_too_large(head.total_bytes, self._result_bytes_max))
         else:
             pending.head = head
 
@@ -251,22 +253,3 @@ async def greet(wire: Wire, boot_id: str, result_bytes_max: int) -> Exchange:
     for frame in first.frames[1:]:
         exchange._take(frame)
     return exchange
-
-
-def cancelled_by_peer(error: BaseException) -> bool:
-    """grpc.aio raises CancelledError for a status CANCELLED too, when nobody has cancelled the task."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
-
-
-def describe(error: BaseException) -> str:
-    """A failure in a few words for the log: a status by its name and details, anything else by its kind."""
-    if not isinstance(error, grpc.aio.AioRpcError):
-        return f"{type(error).__name__}: {error}"
-    return f"{error.code().name}: {(error.details() or '').strip()[:200]}"
-
-
-def _too_large(size: int, most: int) -> PoolerError:
-    return PoolerError(
-        "RESULT_TOO_LARGE", f"The result has {size} bytes; this frontend passes on at most {most}. Ask for less of it."
-    )

@@ -14,7 +14,7 @@ import structlog
 from frontend.auth import Caller
 from frontend.operations import Offer
 from frontend.pooler_client.convert import context_of, offer_of
-from frontend.pooler_client.exchange import cancelled_by_peer, describe
+from frontend.pooler_client.way import cancelled_by_peer, describe
 from protos.penstock.v1 import pooler_pb2 as pb
 
 if TYPE_CHECKING:
