@@ -109,6 +109,7 @@ def routes(config: Config, drivers: Mapping[str, Driver]) -> dict[str, Route]:
             defaults={
                 argument: schema["default"] for argument, schema in operation.arguments.items() if "default" in schema
             },
+            confirm=operation.confirm or "",
         )
         for name, operation in config.operations.items()
     }

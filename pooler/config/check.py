@@ -10,6 +10,7 @@ from pooler.config.document import Document
 from pooler.config.faults import KeyPath, listed, nearest
 from pooler.config.model import BackendConfig
 from pooler.config.operations import OperationConfig, PromptConfig
+from pooler.runtime.questions import PLACE as CONFIRM_PLACE
 
 Backends = Mapping[str, BackendConfig | None]
 Operations = Mapping[str, OperationConfig | None]
@@ -49,6 +50,7 @@ def check_operation(
     elif not _check_arguments(operation, operations, path, document):
         _check_returns(operation, path, document)
         _check_kind(name, operation, backends, document)
+        _check_asking(operation, path, document)
     if operation.backend not in backends:
         document.fault((*path, "backend"), f"no backend is called that; {nearest(operation.backend, backends)}")
     _check_resource(operation, path, document)
@@ -111,6 +113,10 @@ def _check_completion(
     elif _known(name, operations, path, document) and (completing := operations[name]) is not None:
         if completing.effect != "read":
             document.fault(path, f"{name!r} writes, and completing happens at every keystroke; name one that reads")
+        if completing.confirm is not None or completing.asks:
+            document.fault(
+                path, f"{name!r} asks its user, and completing happens at every keystroke; name one that does not"
+            )
         known = {"value", argument, *siblings}
         if unmet := [wanted for wanted in completing.required() if wanted not in known]:
             document.fault(path, f"{name!r} requires {listed(unmet)}, which nobody knows here; give it a default")
@@ -132,6 +138,20 @@ def _check_returns(operation: OperationConfig, path: KeyPath, document: Document
     schema = operation.returns
     if isinstance(schema, dict) and _sound_schema(schema, here, document) and not isinstance(schema.get("type"), str):
         document.fault(here, "must say its `type`, as one word: only objects are answered as they are")
+
+
+def _check_asking(operation: OperationConfig, path: KeyPath, document: Document) -> None:
+    if operation.asks and operation.method is None:
+        document.fault((*path, "asks"), "is for methods: a statement asks nobody; leave it out, or write a `confirm`")
+    if operation.confirm is None:
+        return
+    here = (*path, "confirm")
+    if re.search(r"[{}]", CONFIRM_PLACE.sub("", operation.confirm)):
+        document.fault(here, "has a brace without its other half, or nothing that could be a name in one; write {name}")
+        return
+    for place in dict.fromkeys(CONFIRM_PLACE.findall(operation.confirm)):
+        if place not in operation.arguments:
+            document.fault(here, f"the place {{{place}}} is no argument; {nearest(place, operation.arguments)}")
 
 
 def _check_kind(name: str, operation: OperationConfig, backends: Backends, document: Document) -> None:

@@ -61,6 +61,16 @@ class OperationConfig(_Part):
     resource: str | None = Field(None, description="A URI, or a URI template whose variables are arguments.")
     mime_type: str | None = Field(None, description="The media type of the resource.")
     tool: bool = Field(True, description="Whether clients see it as a tool.")
+    confirm: str | None = Field(
+        None,
+        min_length=1,
+        description="What the user is asked before it is begun; `{argument}` stands for what it is called with.",
+    )
+    asks: bool = Field(False, description="Whether its worker may ask the user for input before it is done.")
+    long: bool = Field(False, description="Whether it usually takes so long that clients are offered it as a task.")
+    long_after_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = Field(
+        None, description="Makes it a task only when it has lasted so long."
+    )
 
     def completions(self) -> dict[str, str]:
         """By argument: the operation that completes it."""

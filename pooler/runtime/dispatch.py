@@ -4,6 +4,7 @@ It serves every kind of caller alike, and knows nothing of gRPC. A fault found b
 later outcome is delivered.
 """
 
+import asyncio
 import json
 import re
 import uuid
@@ -14,12 +15,13 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
-from pooler.backends.base import Caller
+from pooler.backends.base import Answer, Caller, Input, News
 from pooler.clock import Clock, monotonic
 from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
+from pooler.runtime.dialogue import Dialogue, Round
 from pooler.runtime.driver import Driver
-from pooler.runtime.turns import Outcome, Turn
+from pooler.runtime.turns import Extras, Outcome, Timing, Turn
 
 TIMEOUT_MAX_SECONDS = 86_400.0
 FAULTS_TOLD = 5
@@ -44,6 +46,8 @@ class Request:
     priority: Priority = Priority.INTERACTIVE
     request_id: str = ""
     traceparent: str = ""
+    input: Input | None = None
+    """What the client can be asked, its user's answers, and the sealed state that they belong to; where any came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Route:
     queue_timeout_seconds: float
     validator: jsonschema_rs.Draft202012Validator
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    confirm: str = ""
+    """What its user is asked before it is begun, with places for its arguments; empty: nothing."""
 
     def arguments(self, body: bytes) -> Mapping[str, Any]:
         """The arguments, checked and with their defaults. Raises Fault, listing what is wrong and where."""
@@ -95,6 +101,8 @@ class Call(Turn):
     driver: Driver
     dispatcher: "Dispatcher"
     told: Callable[[Outcome], None]
+    round: Round | None = None
+    """How far the dialogue with its user has come, where it has one."""
 
     def leave(self) -> None:
         """The caller has left."""
@@ -103,7 +111,15 @@ class Call(Turn):
     def ended(self, outcome: Outcome) -> None:
         """Hands the outcome on."""
         self.dispatcher.under_way -= 1
+        if self.round is not None or (isinstance(outcome.result, Answer) and outcome.result.asks):
+            outcome = self.dispatcher.talk.ended(self, self.round or Round(), outcome)
         self.told(outcome)
+
+    def answer(self, answer: Answer) -> None:
+        """It is answered without a connection."""
+        deliver, self.deliver = self.deliver, None
+        assert deliver is not None
+        asyncio.get_running_loop().call_soon(deliver, Outcome(answer, Timing()))
 
 
 @dataclass(slots=True)
@@ -115,12 +131,23 @@ class Dispatcher:
     clock: Clock = monotonic
     draining: bool = False
     under_way: int = 0
+    dialogue: Dialogue | None = None
+    """For calls that ask their user. Set before the first call."""
+
+    @property
+    def talk(self) -> Dialogue:
+        assert self.dialogue is not None, "a dispatcher of calls that ask their user needs a dialogue"
+        return self.dialogue
 
     def submit(self, request: Request, deliver: Callable[[Outcome], None]) -> Callable[[], None]:
         """Sends a call on its way; `deliver` is called once, later. Raises Fault when there is nothing to wait for.
 
         Returns what the caller calls when it leaves: the work stops, and the outcome is CANCELLED. Harmless afterwards.
         """
+        return self.send(request, deliver).leave
+
+    def send(self, request: Request, deliver: Callable[[Outcome], None], news: News | None = None) -> Call:
+        """The same, for whoever wants to follow the call: by its turn, and by the news of its work."""
         if not 0 < request.timeout_seconds <= TIMEOUT_MAX_SECONDS:
             raise Fault(
                 Reason.DEADLINE_REQUIRED,
@@ -150,10 +177,25 @@ class Dispatcher:
             deadline=deadline,
             timeout_seconds=route.timeout_seconds,
         )
+        question = self._open(call, route.confirm, request.input, news)
         call.deliver = call.ended
         self.under_way += 1
-        route.driver.submit(call)
-        return call.leave
+        if question is not None:
+            call.answer(question)
+        else:
+            route.driver.submit(call)
+        return call
+
+    def _open(self, call: Call, confirm: str, given: Input | None, news: News | None) -> Answer | None:
+        """Gives a call what only some calls take along. Returns what to ask its user first, if anything."""
+        if given is not None or confirm:
+            opened = self.talk.begin(call, confirm, given or Input())
+            if isinstance(opened, Answer):
+                return opened
+            call.round, given = opened
+        if given is not None or news is not None:
+            call.extras = Extras(news=news, input=given)
+        return None
 
     def _route(self, name: str) -> Route:
         if self.draining:

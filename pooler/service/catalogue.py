@@ -64,6 +64,9 @@ def _operation(name: str, operation: OperationConfig, queue_timeout_seconds: flo
         completions=operation.completions(),
         timeout_ms=round(operation.timeout_seconds * 1000),
         queue_timeout_ms=round(queue_timeout_seconds * 1000),
+        long=operation.long or operation.long_after_seconds is not None,
+        long_after_ms=round((operation.long_after_seconds or 0) * 1000),
+        asks=operation.asks or operation.confirm is not None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from sys import intern
 
+from pooler.backends.base import Answer, Input
 from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
 from pooler.runtime.dispatch import Request
@@ -33,7 +34,16 @@ def request(message: pb.CallRequest, rpc_seconds: float | None) -> Request:
         priority=Priority.BATCH if context.priority == pb.PRIORITY_BATCH else Priority.INTERACTIVE,
         request_id=context.request_id,
         traceparent=context.traceparent,
+        input=given(message),
     )
+
+
+def given(message: pb.CallRequest) -> Input | None:
+    """What the client can be asked and has been answered; None where nothing was said, as with most calls."""
+    capabilities = message.context.client_capabilities
+    if capabilities or message.input_responses or message.request_state:
+        return Input(capabilities, message.input_responses, message.request_state)
+    return None
 
 
 def timing(spent: Timing) -> pb.Timing:
@@ -50,8 +60,14 @@ def microseconds(spent: Timing) -> dict[str, int]:
     }
 
 
-def result_kind(content: bool) -> pb.ResultKind.ValueType:
-    return pb.RESULT_KIND_CONTENT if content else pb.RESULT_KIND_VALUE
+def result_kind(answer: Answer) -> pb.ResultKind.ValueType:
+    if answer.asks:
+        return pb.RESULT_KIND_INPUT_REQUIRED
+    return pb.RESULT_KIND_CONTENT if answer.content else pb.RESULT_KIND_VALUE
+
+
+def reply(answer: Answer, spent: Timing) -> pb.CallReply:
+    return pb.CallReply(kind=result_kind(answer), result=answer.body, timing=timing(spent))
 
 
 def head(call_id: int, outcome: Outcome, piece_bytes: int) -> pb.ExchangeHead:
@@ -62,7 +78,7 @@ def head(call_id: int, outcome: Outcome, piece_bytes: int) -> pb.ExchangeHead:
     body = outcome.result.body
     return pb.ExchangeHead(
         id=call_id,
-        kind=result_kind(outcome.result.content),
+        kind=result_kind(outcome.result),
         total_bytes=len(body),
         result=body if len(body) <= piece_bytes else b"",
         timing=spent,

@@ -46,11 +46,7 @@ class PoolerServicer(pooler_pb2_grpc.PoolerServiceServicer):
             raise
         if isinstance(ended.result, Fault):
             await faults.abort(context, ended.result, ended.timing)
-        return pb.CallReply(
-            kind=convert.result_kind(ended.result.content),
-            result=ended.result.body,
-            timing=convert.timing(ended.timing),
-        )
+        return convert.reply(ended.result, ended.timing)
 
     async def Exchange(  # noqa: N802 - the wire's name
         self, request_iterator: AsyncIterator[pb.ClientBatch], context: Context

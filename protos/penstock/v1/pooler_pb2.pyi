@@ -1974,6 +1974,7 @@ class Operation(_message.Message):
     LONG_FIELD_NUMBER: _builtins.int
     WATCHED_FIELD_NUMBER: _builtins.int
     ASKS_FIELD_NUMBER: _builtins.int
+    LONG_AFTER_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique; letters, digits, `_`, `-` and `.`, at most 128 characters."""
     title: _builtins.str
@@ -2002,6 +2003,8 @@ class Operation(_message.Message):
     """Whether a resource's changes are told by `Watch`."""
     asks: _builtins.bool
     """Whether it may ask its user for input before it is done."""
+    long_after_ms: _builtins.int
+    """Where `long`: it is offered as a task only once it has lasted so long, in milliseconds; 0: at once."""
     @_builtins.property
     def completions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """By argument: the operation that completes it."""
@@ -2025,10 +2028,11 @@ class Operation(_message.Message):
         long: _builtins.bool = ...,
         watched: _builtins.bool = ...,
         asks: _builtins.bool = ...,
+        long_after_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks", b"asks", "completions", b"completions", "description", b"description", "effect", b"effect", "idempotent", b"idempotent", "input_schema", b"input_schema", "long", b"long", "mime_type", b"mime_type", "name", b"name", "output_schema", b"output_schema", "queue_timeout_ms", b"queue_timeout_ms", "resource", b"resource", "timeout_ms", b"timeout_ms", "title", b"title", "tool", b"tool", "watched", b"watched"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks", b"asks", "completions", b"completions", "description", b"description", "effect", b"effect", "idempotent", b"idempotent", "input_schema", b"input_schema", "long", b"long", "long_after_ms", b"long_after_ms", "mime_type", b"mime_type", "name", b"name", "output_schema", b"output_schema", "queue_timeout_ms", b"queue_timeout_ms", "resource", b"resource", "timeout_ms", b"timeout_ms", "title", b"title", "tool", b"tool", "watched", b"watched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
