@@ -75,18 +75,26 @@ class Pool(Decisions):
         """A waiter's time is over. Nothing happens when it was served, or left, in the meantime."""
         return [self._too_late(waiter), *self._settle(now)] if self._withdraw(waiter) else []
 
+    def lateness(self, waiter: Waiter) -> Refuse:
+        """What to tell a caller whose time is over while it waits; it changes nothing."""
+        return self._too_late(waiter)
+
     def finish(self, waiter: Waiter, fate: Fate, now: float) -> list[Action]:
         """A grant's work has ended, and this is what it left."""
+        if waiter.teaches:
+            self._learn(waiter, now)
+        waiter.happen(FINISHED)
+        return self._part(waiter, fate, now)
+
+    def _learn(self, waiter: Waiter, now: float) -> None:
         seconds = now - waiter.granted_at
         if waiter.grant is not RUNNING:
             self.judge.outlast(waiter.operation, min(now, waiter.deadline) - waiter.granted_at)
-        else:
-            self.judge.learn(waiter.operation, seconds)
-            self.starts.work.learn(seconds)
-            if self.adaptive:
-                self.adaptive.learn(waiter.operation, seconds, now)
-        waiter.happen(FINISHED)
-        return self._part(waiter, fate, now)
+            return
+        self.judge.learn(waiter.operation, seconds)
+        self.starts.work.learn(seconds)
+        if self.adaptive:
+            self.adaptive.learn(waiter.operation, seconds, now)
 
     # Connections
 

@@ -5,6 +5,7 @@ a call that asks for a place; once it was offered one, its grant's state stands 
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from pooler.core.states import (
     OFFERED,
@@ -65,6 +66,9 @@ class Slot:
 @dataclass(slots=True, eq=False)
 class Waiter:
     """A call that asks for a place, and its grant once it has one. Times in seconds on the pool's clock."""
+
+    teaches: ClassVar[bool] = True
+    """Whether how long it takes says something about the backend, and not only about its caller."""
 
     asked_at: float
     give_up_at: float
