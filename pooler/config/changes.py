@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pooler.config.model import Config
 
-FIXED = ("listen", "http", "state_dir", "request_bytes_max", "vanished_seconds")
+FIXED = ("listen", "http", "state_dir", "store", "request_bytes_max", "vanished_seconds")
 """Keys of `pooler` that stay what they were until a restart."""
 
 

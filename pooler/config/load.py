@@ -48,6 +48,7 @@ def build(document: Document) -> Config | None:
         if key not in SECTIONS:
             document.fault((key,), f"unknown key; {nearest(key, SECTIONS)}", at_key=True)
     pooler = validated(PoolerSettings, document.data.get("pooler"), ("pooler",), document)
+    _check_secrets(document.data.get("pooler"), "handle_keys", document)
     backends = {name: _backend(name, data, document) for name, data in _section("backends", document).items()}
     operations = {name: _operation(name, data, document) for name, data in _section("operations", document).items()}
     prompts = {
@@ -90,8 +91,17 @@ def frontend_section(document: Document) -> dict[str, Any]:
 
 def _check_token(entry: Any, index: int, document: Document) -> None:
     token = entry.get("token") if isinstance(entry, dict) else None
-    path: KeyPath = ("frontend", "tokens", index, "token")
-    if isinstance(token, str) and path not in document.templates and "${" not in token:
+    _check_secret(token, ("frontend", "tokens", index, "token"), document)
+
+
+def _check_secrets(section: Any, key: str, document: Document) -> None:
+    secrets = section.get(key) if isinstance(section, dict) else None
+    for index, secret in enumerate(secrets if isinstance(secrets, list) else []):
+        _check_secret(secret, ("pooler", key, index), document)
+
+
+def _check_secret(secret: Any, path: KeyPath, document: Document) -> None:
+    if isinstance(secret, str) and path not in document.templates and "${" not in secret:
         document.fault(path, "a secret stands in the file; write ${NAME} or ${file:PATH} and keep it there")
 
 

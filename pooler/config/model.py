@@ -3,16 +3,20 @@
 Two equal models mean that nothing changed, which is what a reload asks. Nothing is read or started here.
 """
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from pooler.backends.base import Settings
 from pooler.config.operations import OperationConfig, PromptConfig
+
+KEY_BYTES = 32
+"""Of a key that seals handles."""
 
 _HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})")
 
@@ -35,6 +39,20 @@ def _tcp_or_unix(address: str) -> str:
     return address if re.fullmatch(r"unix:.+", address) else _tcp(address)
 
 
+def _sealing(secret: SecretStr) -> SecretStr:
+    try:
+        fits = len(_decoded(secret)) == KEY_BYTES
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"must be {KEY_BYTES} bytes of chance in base64, as `openssl rand -base64 {KEY_BYTES}` makes")
+    return secret
+
+
+def _decoded(secret: SecretStr) -> bytes:
+    return base64.b64decode(secret.get_secret_value(), validate=True)
+
+
 Count = Annotated[int, BeforeValidator(_number), Field(le=1_000_000)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, le=2_592_000, allow_inf_nan=False)]
 Bytes = Annotated[int, BeforeValidator(_number), Field(ge=1024, le=1 << 30)]
@@ -42,6 +60,16 @@ Bytes = Annotated[int, BeforeValidator(_number), Field(ge=1024, le=1 << 30)]
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class ConversationSettings(_Part):
+    """How long the conversations of clients of the 2025-11-25 era are kept."""
+
+    idle_seconds: Seconds = Field(1800.0, description="A conversation ends after this long without any use.")
+    lifetime_seconds: Seconds = Field(86_400.0, description="It ends at this age in any case.")
+    per_principal_max: Count = Field(
+        1000, ge=1, description="How many one principal may have open; one more ends the one that is idle longest."
+    )
 
 
 class PoolerSettings(_Part):
@@ -58,6 +86,18 @@ class PoolerSettings(_Part):
         description="What a pooler keeps for the one after it: its name, and a file for each slot. "
         "A folder of its own, on a local disk, relative to where the pooler is started.",
     )
+    store: Literal["memory", "sqlite"] = Field(
+        "memory",
+        description="Where conversations, runs and the like are kept: in memory, or in a file in `state_dir`, "
+        "so that they are still there after a restart.",
+    )
+    handle_keys: tuple[Annotated[SecretStr, AfterValidator(_sealing)], ...] | None = Field(
+        None,
+        min_length=1,
+        description="Secrets that seal what callers hold of this state: the first seals, all open. 32 bytes in base64 "
+        "each, from ${NAME} or ${file:PATH}. Without them one is made and kept in `state_dir`.",
+    )
+    conversations: ConversationSettings = Field(ConversationSettings())
     calls_max: Count = Field(10_000, ge=1, description="The most calls at once; one more is refused.")
     request_bytes_max: Bytes = Field(4 << 20, description="The largest request.")
     vanished_seconds: Seconds = Field(
@@ -68,6 +108,10 @@ class PoolerSettings(_Part):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
+
+    def sealing_keys(self) -> list[bytes]:
+        """The configured `handle_keys`, decoded."""
+        return [_decoded(secret) for secret in self.handle_keys or ()]
 
 
 class Pool(_Part):

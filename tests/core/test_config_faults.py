@@ -1,5 +1,6 @@
 """Every fault that a configuration can have, each with its place and its sentence. Starts nothing."""
 
+import base64
 from pathlib import Path
 from textwrap import dedent
 
@@ -60,6 +61,14 @@ CASES = [
         "must be HOST:PORT, for example 127.0.0.1:7433",
     ),
     ("calls_max: 100", "log_level: loud", "1:21 pooler.log_level", "must be 'debug', 'info', 'warning' or 'error'"),
+    ("calls_max: 100", "store: redis", "1:17 pooler.store", "must be 'memory' or 'sqlite'"),
+    ("calls_max: 100", "handle_keys: []", "1:23 pooler.handle_keys", "must not be empty"),
+    (
+        "calls_max: 100",
+        "conversations: {idle_second: 3}",
+        "1:26 pooler.conversations.idle_second",
+        "unknown key; did you mean 'idle_seconds'?",
+    ),
     ("{calls_max: 100}", "7", "1:9 pooler", "must be a mapping of keys to values"),
     ("pooler", "poolr", "1:1 poolr", "unknown key; did you mean 'pooler'?"),
     ("kind: process", "kind: proces", "4:11 backends.loans.kind", "no such kind; did you mean 'process'?"),
@@ -323,6 +332,31 @@ def test_a_token_never_stands_in_the_file(tmp_path: Path) -> None:
     assert fault == (
         "15:29 frontend.tokens.0.token: a secret stands in the file; write ${NAME} or ${file:PATH} and keep it there"
     )
+
+
+def test_a_key_that_seals_handles_never_stands_in_the_file(tmp_path: Path) -> None:
+    key = base64.b64encode(bytes(32)).decode()
+    text = SOUND.replace("calls_max: 100", f'handle_keys: ["{key}"]')
+
+    (fault,) = faults(tmp_path, text)
+
+    assert fault == (
+        "1:24 pooler.handle_keys.0: a secret stands in the file; write ${NAME} or ${file:PATH} and keep it there"
+    )
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "aHVudGVyMg==", base64.b64encode(bytes(33)).decode(), ""])
+def test_a_key_that_cannot_seal_is_told_with_its_place_and_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    monkeypatch.setenv("GOOD", base64.b64encode(bytes(32)).decode())
+    monkeypatch.setenv("KEY", secret)
+    text = SOUND.replace("calls_max: 100", 'handle_keys: ["${GOOD}", "${KEY}"]')
+
+    (fault,) = faults(tmp_path, text)
+
+    assert fault.startswith("1:35 pooler.handle_keys.1: must be 32 bytes of chance in base64, as `openssl rand")
+    assert not secret or secret not in fault
 
 
 def test_a_fault_never_shows_the_value_that_was_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
