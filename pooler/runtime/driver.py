@@ -98,6 +98,11 @@ class Driver:
         self._settle_turn(turn, Fault(Reason.CANCELLED, "the caller cancelled the call"))
         self._conclude(self.pool.leave(turn, self._clock()))
 
+    def kit_of(self, turn: Turn) -> Kit:
+        """What has opened the connection of a turn that is at work."""
+        assert turn.slot is not None
+        return self._connections[turn.slot][0]
+
     # Life
 
     @property
@@ -244,7 +249,7 @@ class Driver:
         result = await self._execute(kit, connection, turn, began)
         again = isinstance(result, Failure) and self._worth_another_try(turn, result)
         if result is None:
-            fate = await self._stop(kit.adapter, connection)
+            fate = await self.stop(kit.adapter, connection)
         elif isinstance(result, Failure):
             fate = FATES.get(result.kind, Fate.SOILED)
             if not again:
@@ -298,7 +303,8 @@ class Driver:
         harmless = not failure.started or (turn.read and self.kit.adapter.traits.fate == "shared")
         return lost and harmless and not turn.retried and turn.deliver is not None
 
-    async def _stop(self, adapter: Adapter[Any, Any], connection: Connection) -> Fate:
+    async def stop(self, adapter: Adapter[Any, Any], connection: Connection) -> Fate:
+        """Stops what was cut short on a connection, and says what that leaves of it."""
         if adapter.traits.reserve:
             async with self.side_channels:  # its connections lie inside the cap, so they are counted
                 clean = await starter.stop(adapter, connection, self.bounds.cancel)

@@ -200,8 +200,8 @@ BREAKS = (
         19,
         "gives a connection to the next one while its cancel is under way",
         DRIVER,
-        "            fate = await self._stop(kit.adapter, connection)",
-        "            self.spawn(self._stop(kit.adapter, connection))\n            fate = Fate.SOUND",
+        "            fate = await self.stop(kit.adapter, connection)",
+        "            self.spawn(self.stop(kit.adapter, connection))\n            fate = Fate.SOUND",
     ),
     Break(
         21,
