@@ -56,7 +56,7 @@ class Decisions:
         if len(self.ledger.slots) < self.rules.places:
             for _ in range(self._starts_wanted(now)):
                 actions.append(self._start(now))
-        if self.draining and not self.queue:
+        if self.draining and not self.queue and not self._promises:
             for slot in list(self.ledger.slots.values()):
                 actions += self._retire(slot)
         return actions

@@ -179,6 +179,20 @@ def test_a_call_that_needs_its_connection_whole_drains_it_first():
     assert scene.finish(alone) == [Offer(late)]
 
 
+@pytest.mark.promise(31)
+def test_who_waits_for_a_connection_to_be_empty_is_served_before_a_drain_closes_everything():
+    scene = Scene(cap=2)
+    (shared,) = scene.connect(1, streams=3)
+    running = scene.running()
+    alone, actions = scene.ask(whole(scene))
+    (opening,) = started(actions)
+    assert scene.pool.drain(scene.now) == []
+    assert scene.open(opening, streams=3) == [Offer(alone)]
+    assert scene.pool.accept(alone)
+    assert scene.finish(alone) == [Close(opening, force=False)]
+    assert scene.finish(running) == [Close(shared, force=False)]
+
+
 def test_a_call_that_leaves_while_a_connection_is_emptied_for_it_takes_the_promise_with_it():
     scene = Scene(cap=1)
     scene.connect(1, streams=2)
