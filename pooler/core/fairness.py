@@ -8,8 +8,9 @@ when it ends. The queue holds waiters and their order; it knows nothing of conne
 gets a place.
 """
 
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
@@ -82,6 +83,17 @@ class Lane:
         """Takes a waiter out, wherever it stands."""
         del self.waiting[waiter.priority][waiter]
         self.length -= 1
+
+    def indices(self, waiters: Set[Waiter]) -> dict[Waiter, int]:
+        """How many of its waiters go before each of these: one look at all of them, for however many."""
+        turns = {priority: [_turn_of(waiter) for waiter in own] for priority, own in self.waiting.items()}
+        found = {}
+        for priority, own in self.waiting.items():
+            others = [other for each, other in turns.items() if each is not priority and other]
+            for index, waiter in enumerate(own):
+                if waiter in waiters:
+                    found[waiter] = index + sum(bisect_left(other, _turn_of(waiter)) for other in others)
+        return found
 
     def last(self) -> Waiter:
         """Whoever of its waiters would be served last."""
@@ -206,6 +218,20 @@ class Queue:
             return None
         return longest.last()
 
+    def places(self, waiters: Set[Waiter]) -> dict[Waiter, int]:
+        """About where each of these stands, 1 being next, if nobody came or left any more.
+
+        Its own tenant's waiters are counted one by one, and of each other tenant's as many as its weight lets go first.
+        Whoever does not wait is left out.
+        """
+        found = {}
+        for tenant in {waiter.tenant for waiter in waiters} & self._lanes.keys():
+            lane = self._lanes[tenant]
+            others = [other for other in self._lanes.values() if other is not lane and other.length]
+            for waiter, index in lane.indices(waiters).items():
+                found[waiter] = 1 + index + sum(_ahead(other, lane, index) for other in others)
+        return found
+
     def clear(self) -> list[Waiter]:
         """Takes everybody out, tenant by tenant."""
         everybody = []
@@ -270,6 +296,15 @@ def _price(waiter: Waiter) -> float:
     return expected if expected > LEAST_SECONDS else LEAST_SECONDS
 
 
+def _ahead(other: Lane, lane: Lane, index: int) -> int:
+    """How many of another tenant's waiters are served before the one of this index, were all calls as expensive."""
+    turns = index + (1 if other.start < lane.start else 0)
+    return min(other.length, int(turns * other.share.weight / lane.share.weight))
+
+
 def _turn(own: OrderedDict[Waiter, None]) -> float:
-    head = next(iter(own))
-    return head.asked_at + HANDICAP_SECONDS[head.priority]
+    return _turn_of(next(iter(own)))
+
+
+def _turn_of(waiter: Waiter) -> float:
+    return waiter.asked_at + HANDICAP_SECONDS[waiter.priority]
