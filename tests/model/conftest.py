@@ -1,4 +1,4 @@
-"""How long random histories are: `PENSTOCK_PROFILE=soak pytest tests/model` for a night."""
+"""How long random histories are: `PENSTOCK_PROFILE=soak pytest --timeout 0 tests/model` for a night."""
 
 import pytest
 from hypothesis import HealthCheck, settings

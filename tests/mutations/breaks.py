@@ -284,6 +284,13 @@ BREAKS = (
     ),
     Break(
         31,
+        "forgets who waits for a connection to be empty when it drains",
+        DECISIONS,
+        "if self.draining and not self.queue and not self._promises:",
+        "if self.draining and not self.queue:",
+    ),
+    Break(
+        31,
         "takes calls while it drains",
         POOL,
         "        if self.draining:\n            return [Refuse(waiter, Reason.DRAINING)]\n",
