@@ -24,12 +24,17 @@ class Subject(ABC):
     `operations` has these names and arguments, each with `page_rows=PAGE_ROWS, page_bytes=PAGE_BYTES`:
     `echo {value: string}` and `see_trace {}` answer one value, `rows {count: integer}` a table of that many rows,
     `slow {seconds: number}` works so long, `wrong {}` is refused by the backend, `write {}` changes something,
-    `leave_trace {value: string}` leaves a value on the connection that `see_trace` finds (null when there is none).
+    `leave_trace {value: string}` leaves a value on the connection that `see_trace` finds (null when there is none),
+    `rows_until {count, fail_at: integer}` has the backend fail in the midst of its rows, and `rows_too_long {count,
+    long_at: integer}` has a row of 100,000 characters there. Where there are transactions, `put {value: string}` keeps
+    a value and `count {value: string}` tells how often it was. A kind that `tells` has `report {steps: integer}`.
     """
 
     adapter: Adapter[Any, Any]
     dies_at_work: bool = True
     """Whether the backend's side can end in the middle of a request; a file that is read in our own process cannot."""
+    tells: bool = False
+    """Whether the backend says of its work how far it is."""
     secret: str = ""
     """A text in the settings of `unreachable` that no message may show; empty where there is none to hide."""
 

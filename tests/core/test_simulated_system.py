@@ -277,7 +277,7 @@ def test_only_its_own_methods_are_served() -> None:
     for method in METHODS:
         assert Settings.check(Operation("x", "read", method=method)) == []
     [fault] = Settings.check(Operation("x", "read", method="balance"))
-    assert "use one of echo," in fault
+    assert "use one of ask, count, echo," in fault
     [fault] = Settings.check(Operation("x", "read", statement="SELECT 1"))
     assert "has no statements" in fault
 

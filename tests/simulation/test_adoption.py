@@ -11,7 +11,7 @@ import pytest
 from pooler.backends.base import Answer, Notes, Orphans, Tag
 from pooler.backends.simulated.adapter import SimulatedAdapter
 from pooler.backends.simulated.connection import SimulatedConnection
-from pooler.backends.simulated.system import System
+from pooler.backends.simulated.system import Job, System
 from pooler.core.states import ConnectionState
 from pooler.runtime import adoption
 from pooler.runtime.slotfiles import Leftover
@@ -73,7 +73,7 @@ async def leave(rig: Rig, *works: float, orphans: Orphans = "listed") -> list[Le
         tag = Tag("sim", "legacy", number)
         session = rig.system.arrive(str(tag))
         await rig.system.login(session)
-        call = asyncio.ensure_future(rig.system.request(session, lambda _: Answer(b"{}"), seconds))
+        call = asyncio.ensure_future(rig.system.request(session, Job(lambda _: Answer(b"{}"), seconds)))
         await until(lambda session=session: session.work is not None)
         call.cancel()
         rig.system.drop(session)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from pooler.backends.base import Answer, Tag
+from pooler.backends.base import Answer, News, Tag
 from pooler.backends.simulated.adapter import SimulatedAdapter
 from pooler.backends.simulated.connection import SimulatedConnection
+from pooler.backends.simulated.ledger import Batch
 from pooler.backends.simulated.local import LocalConnection, open_connection
 from pooler.backends.simulated.methods import Request, perform
 from tests.simulation import virtual
@@ -22,11 +23,11 @@ class SharedConnection(LocalConnection):
 
     streams: int = STREAMS
 
-    async def request(self, request: Request) -> Answer:
+    async def request(self, request: Request, news: News | None) -> Answer | Batch:
         self.system.require_sound(self.session)
         self.session.requests += 1
         await self.system.step("execute", request.seconds)
-        return perform(request, self.session)
+        return perform(request, self.system.ledger, self.session)
 
 
 class Shares(SimulatedAdapter):

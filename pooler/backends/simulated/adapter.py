@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from pooler.backends import base
-from pooler.backends.base import Answer, Notes, Operation, Tag, Traits, Verdict, Work
+from pooler.backends import base, streams
+from pooler.backends.base import Answer, BackendError, Notes, Operation, Tag, Traits, Verdict, Window, Work
 from pooler.backends.simulated import classify, local, remote
-from pooler.backends.simulated.connection import SimulatedConnection
+from pooler.backends.simulated.connection import Boundary, SimulatedConnection
+from pooler.backends.simulated.ledger import Batch
 from pooler.backends.simulated.methods import Request
 from pooler.backends.simulated.settings import Settings
 from pooler.backends.simulated.system import System
@@ -33,7 +34,7 @@ class SimulatedAdapter(base.Adapter[SimulatedConnection, Prepared]):
     """Sessions of one simulated system: one in this process, or the one at an address."""
 
     traits = Traits(
-        io="async", affinity="none", cancel="native", reset="full", tx="none", fate="shared", orphans="none"
+        io="async", affinity="none", cancel="native", reset="full", tx="local", fate="shared", orphans="none"
     )
 
     def __init__(self, far_side: System | str) -> None:
@@ -64,20 +65,55 @@ class SimulatedAdapter(base.Adapter[SimulatedConnection, Prepared]):
     async def execute(self, connection: SimulatedConnection, work: Work) -> Answer:
         """Has the system do one of its methods."""
         prepared: Prepared = work.prepared
+        if work.in_transaction:
+            connection.expect_transaction()
         connection.dirty = connection.dirty or prepared.method == "leave_trace"
-        request = Request(prepared.method, work.arguments, prepared.page_rows, prepared.page_bytes)
-        return await connection.request(request)
+        batch_rows = work.window.batch_rows if work.window is not None else 0
+        bounds = (prepared.page_rows, prepared.page_bytes, batch_rows)
+        request = Request(prepared.method, work.arguments, *bounds, work.input)
+        try:
+            first = await connection.request(request, work.news)
+            if isinstance(first, Answer):
+                return first
+            assert work.window is not None, "only a window is answered with a batch"
+            return await _passed_on(connection, request, first, work.window)
+        finally:
+            if work.in_transaction:
+                connection.transaction = connection.told
 
     async def cancel(self, connection: SimulatedConnection) -> Verdict:
         """Asks the system to stop the session's work."""
-        return Verdict.CLEAN if await connection.stop() else Verdict.DISCARD
+        stopped = await connection.stop()
+        connection.transaction = connection.told
+        return Verdict.CLEAN if stopped else Verdict.DISCARD
 
     async def reset(self, connection: SimulatedConnection) -> Verdict:
         """Removes the trace of the last user."""
         if not await connection.reset():
             return Verdict.DISCARD
         connection.dirty = False
+        connection.transaction = connection.told
         return Verdict.CLEAN
+
+    async def begin(self, connection: SimulatedConnection) -> None:
+        """What is put from now on is kept by `commit`, or not at all."""
+        connection.dirty = True
+        await self._transact(connection, "begin")
+
+    async def commit(self, connection: SimulatedConnection) -> None:
+        """Keeps it."""
+        connection.expect_transaction()
+        await self._transact(connection, "commit")
+
+    async def rollback(self, connection: SimulatedConnection) -> None:
+        """Forgets it."""
+        await self._transact(connection, "rollback")
+
+    async def _transact(self, connection: SimulatedConnection, step: Boundary) -> None:
+        try:
+            await connection.transact(step)
+        finally:
+            connection.transaction = connection.told
 
     async def close(self, connection: SimulatedConnection, force: bool) -> bool:
         """Logs out; the system takes its time to forget the session, by force or not."""
@@ -91,3 +127,21 @@ class SimulatedAdapter(base.Adapter[SimulatedConnection, Prepared]):
     def classify(self, error: BaseException) -> base.Failure:
         """Says what the system's errors mean."""
         return classify.classify(error)
+
+
+async def _passed_on(connection: SimulatedConnection, request: Request, batch: Batch, window: Window) -> Answer:
+    """The first page; the window has had all rows then, or as many as it wanted."""
+    window.open(batch.columns)
+    while True:
+        try:
+            if batch.rows:
+                window.add(batch.rows)
+        except BackendError:
+            await connection.leave()
+            raise
+        if not batch.more:
+            return Answer(window.close())
+        if not await streams.wants_more(window):
+            await connection.leave()
+            return Answer(window.close(more=True))
+        batch = await connection.fetch(request.batch_rows, request.seconds)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from pooler.backends.base import Answer
+from pooler.backends.base import Transaction
+from pooler.backends.simulated.ledger import Cursor
 
 
 class State(Enum):
@@ -36,7 +37,12 @@ class Session:
     """Whether its client has closed it."""
     mute: bool = False
     """Whether the system has ended its own side of the conversation."""
-    work: asyncio.Task[Answer] | None = None
+    work: asyncio.Task[Any] | None = None
+    cursor: Cursor | None = None
+    """The rest of a result that its client has not read yet: it is at work until then."""
+    transaction: Transaction = "none"
+    pending: list[Any] = field(default_factory=list)
+    """What its transaction will have kept."""
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
 

@@ -8,6 +8,7 @@ KINDS: dict[type[BaseException], FailureKind] = {
     system.DownError: FailureKind.DEAD,
     system.BrokenError: FailureKind.DEAD,
     system.PoisonedError: FailureKind.SESSION_LOST,
+    system.AbortedError: FailureKind.USER_ERROR,
     methods.WrongRequestError: FailureKind.USER_ERROR,
 }
 

@@ -2,9 +2,13 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
-from pooler.backends.base import Answer, Connection
+from pooler.backends.base import Answer, Connection, News, Transaction
+from pooler.backends.simulated.ledger import Batch
 from pooler.backends.simulated.methods import Request
+
+Boundary = Literal["begin", "commit", "rollback"]
 
 
 @dataclass(slots=True, eq=False)
@@ -15,9 +19,26 @@ class SimulatedConnection(Connection, ABC):
     async def validate(self) -> None:
         """Asks whether the session can serve; a lying system says yes. Raises when it cannot."""
 
+    @property
     @abstractmethod
-    async def request(self, request: Request) -> Answer:
+    def told(self) -> Transaction:
+        """What the system said last of the session's transaction."""
+
+    @abstractmethod
+    async def request(self, request: Request, news: News | None) -> Answer | Batch:
         """Has the system do a request. Cancelling it leaves the system at work."""
+
+    @abstractmethod
+    async def fetch(self, rows: int, seconds: float) -> Batch:
+        """Has the system bring more rows of a request, which takes it some seconds."""
+
+    @abstractmethod
+    async def leave(self) -> None:
+        """Lets the system forget the rows that are left."""
+
+    @abstractmethod
+    async def transact(self, step: Boundary) -> None:
+        """Begins or ends a transaction."""
 
     @abstractmethod
     async def stop(self) -> bool:

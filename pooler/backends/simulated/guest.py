@@ -14,8 +14,8 @@ import structlog
 
 from pooler.backends.base import Failure, FailureKind
 from pooler.backends.simulated import classify, wire
-from pooler.backends.simulated.methods import Request, perform
-from pooler.backends.simulated.system import LicenceError, Session, State, System
+from pooler.backends.simulated.methods import perform
+from pooler.backends.simulated.system import Job, LicenceError, Session, State, System
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +29,24 @@ def receive(system: System, tasks: set["asyncio.Task[None]"], *streams: Any) -> 
     task = asyncio.ensure_future(guest.stay())
     tasks.add(task)
     task.add_done_callback(tasks.discard)
+
+
+class Heard:
+    """Tells a client how far its request is, as long as somebody may listen."""
+
+    def __init__(self, writer: asyncio.StreamWriter, number: int | None) -> None:
+        self._writer = writer
+        self._number = number
+
+    def progress(self, progress: float, total: float | None = None, message: str = "") -> None:
+        self._tell(progress=[progress, total, message])
+
+    def log(self, level: str, data: Any, logger: str = "") -> None:
+        self._tell(log=[level, data, logger])
+
+    def _tell(self, **facts: Any) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(wire.encode(id=self._number, news=True, **facts))
 
 
 class Guest:
@@ -110,6 +128,8 @@ class Guest:
         session = self._session
         if self._ended or (session is not None and session.state is State.GONE):
             return
+        if session is not None:
+            facts["transaction"] = session.transaction
         self._writer.write(wire.encode(id=message.get("id"), **facts))
         if session is not None and session.mute:
             self._ended = True
@@ -130,10 +150,18 @@ class Guest:
                 await system.validate(session)
                 return {}
             case "request":
-                bounds = {key: message[key] for key in ("page_rows", "page_bytes")}
-                request = Request(message["method"], message["arguments"], **bounds)
-                answer = await system.request(session, partial(perform, request), request.seconds)
-                return {"body": answer.body.decode()}
+                request = wire.decode_request(message)
+                heard = Heard(self._writer, message.get("id"))
+                job = Job(partial(perform, request, system.ledger), request.seconds, request.steps, heard)
+                return wire.encode_answer(await system.request(session, job))
+            case "fetch":
+                return wire.encode_answer(await system.fetch(session, message["rows"], message["seconds"]))
+            case "leave":
+                system.leave(session)
+                return {}
+            case "begin" | "commit" | "rollback" as step:
+                await system.transact(session, step)
+                return {}
             case "stop":
                 return {"clean": await system.stop(session)}
             case "reset":

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from functools import partial
 
-from pooler.backends.base import Answer, Tag
-from pooler.backends.simulated.connection import SimulatedConnection
+from pooler.backends.base import Answer, News, Tag, Transaction
+from pooler.backends.simulated.connection import Boundary, SimulatedConnection
+from pooler.backends.simulated.ledger import Batch
 from pooler.backends.simulated.methods import Request, perform
-from pooler.backends.simulated.system import Session, System
+from pooler.backends.simulated.system import Job, Session, System
 from pooler.runtime.endings import to_the_end
 
 
@@ -20,8 +21,23 @@ class LocalConnection(SimulatedConnection):
     async def validate(self) -> None:
         await self.system.validate(self.session)
 
-    async def request(self, request: Request) -> Answer:
-        return await self.system.request(self.session, partial(perform, request), request.seconds)
+    @property
+    def told(self) -> Transaction:
+        return self.session.transaction
+
+    async def request(self, request: Request, news: News | None) -> Answer | Batch:
+        job = Job(partial(perform, request, self.system.ledger), request.seconds, request.steps, news)
+        answer: Answer | Batch = await self.system.request(self.session, job)
+        return answer
+
+    async def fetch(self, rows: int, seconds: float) -> Batch:
+        return await self.system.fetch(self.session, rows, seconds)
+
+    async def leave(self) -> None:
+        self.system.leave(self.session)
+
+    async def transact(self, step: Boundary) -> None:
+        await self.system.transact(self.session, step)
 
     async def stop(self) -> bool:
         return await self.system.stop(self.session)

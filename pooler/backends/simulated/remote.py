@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from pooler.backends.base import Answer, BackendError, Failure, FailureKind, Tag
+from pooler.backends.base import Answer, BackendError, Failure, FailureKind, News, Tag, Transaction
 from pooler.backends.simulated import wire
-from pooler.backends.simulated.connection import SimulatedConnection
+from pooler.backends.simulated.connection import Boundary, SimulatedConnection
+from pooler.backends.simulated.ledger import Batch
 from pooler.backends.simulated.methods import Request
 from pooler.runtime.endings import to_the_end
 from pooler.runtime.lines import Lines, LineTooLongError
@@ -36,11 +37,14 @@ class Line(asyncio.Protocol):
         self.lost = asyncio.Event()
         """Set when the socket is closed, and so nothing can be sent either."""
         self._lines = Lines(wire.LINE_BYTES_MAX)
+        self.transaction: Transaction = "none"
+        """Where the session's stands, as the last answer said."""
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._news: dict[int, News] = {}
         self._asked = 0
         self._transport: asyncio.Transport | None = None
 
-    async def ask(self, do: str, **facts: Any) -> dict[str, Any]:
+    async def ask(self, do: str, news: News | None = None, **facts: Any) -> dict[str, Any]:
         """Sends a message and waits for its answer. Raises BackendError; not started when it could not be sent."""
         if self.ended.done():
             raise BackendError(Failure(FailureKind.DEAD, f"the system {self.ended.result()}", started=False))
@@ -49,11 +53,14 @@ class Line(asyncio.Protocol):
         number = self._asked
         coming: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._answers[number] = coming
+        if news is not None:
+            self._news[number] = news
         try:
             self._transport.write(wire.encode(id=number, do=do, **facts))
             answer = await coming
         finally:
             del self._answers[number]
+            self._news.pop(number, None)
         if "error" in answer:
             raise BackendError(wire.decode_failure(answer["error"]))
         return answer
@@ -86,13 +93,21 @@ class Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for line in self._lines.feed(data):
-                answer = wire.decode(line)
-                waiting = self._answers.get(answer.get("id", 0))  # nobody waits for what was cancelled
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(answer)
+                self._take(wire.decode(line))
         except (wire.ProtocolError, LineTooLongError) as error:
             self._end(f"broke the protocol: {error}")
             self.abandon()
+
+    def _take(self, answer: dict[str, Any]) -> None:
+        """Nobody waits for what was cancelled, and nobody wants news of it."""
+        number = answer.get("id", 0)
+        if "news" in answer:
+            _tell(self._news.get(number), answer)
+            return
+        self.transaction = answer.get("transaction", self.transaction)
+        waiting = self._answers.get(number)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
 
     def eof_received(self) -> bool:
         self._end("ended the conversation")
@@ -123,15 +138,23 @@ class RemoteConnection(SimulatedConnection):
     async def validate(self) -> None:
         await self.line.ask("validate")
 
-    async def request(self, request: Request) -> Answer:
-        answer = await self.line.ask(
-            "request",
-            method=request.method,
-            arguments=request.arguments,
-            page_rows=request.page_rows,
-            page_bytes=request.page_bytes,
-        )
-        return Answer(answer["body"].encode())
+    @property
+    def told(self) -> Transaction:
+        return self.line.transaction
+
+    async def request(self, request: Request, news: News | None) -> Answer | Batch:
+        return wire.decode_answer(await self.line.ask("request", news, **wire.encode_request(request)))
+
+    async def fetch(self, rows: int, seconds: float) -> Batch:
+        batch = wire.decode_answer(await self.line.ask("fetch", rows=rows, seconds=seconds))
+        assert isinstance(batch, Batch), "rows were asked for"
+        return batch
+
+    async def leave(self) -> None:
+        await self.line.ask("leave")
+
+    async def transact(self, step: Boundary) -> None:
+        await self.line.ask(step)
 
     async def stop(self) -> bool:
         answer = await self.line.ask("stop")
@@ -196,6 +219,13 @@ async def _withdraw(reaching: "asyncio.Task[Line]") -> None:
     finally:
         if reaching.done() and not reaching.cancelled() and reaching.exception() is None:
             reaching.result().abandon()
+
+
+def _tell(news: News | None, told: dict[str, Any]) -> None:
+    if news is not None and "progress" in told:
+        news.progress(*told["progress"])
+    elif news is not None:
+        news.log(*told["log"])
 
 
 def _words(error: BaseException) -> str:

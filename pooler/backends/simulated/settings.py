@@ -7,11 +7,15 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from pooler.backends import base
 
-METHODS = frozenset({"echo", "rows", "work", "write", "wrong", "leave_trace", "see_trace"})
-"""With their arguments: `echo {value}`, `rows {count}`, `work {seconds}`, `write {count}`, `leave_trace {value}`; the
-others take none."""
+METHODS = frozenset(
+    {"echo", "rows", "work", "report", "ask", "write", "put", "count", "wrong", "leave_trace", "see_trace"}
+)
+"""With their arguments: `echo {value}`, `rows {count, seconds, fail_at, die_at, long_at}`, where all but the first may
+be left out and the seconds are those of each batch, `work {seconds}`, `report {steps, seconds}`, which tells of each
+step, `ask {question}`, which needs its user's answer, `write {count}`, `put {value}`, which a transaction keeps or not,
+`count {value}`, how often it was put, `leave_trace {value}`; the others take none."""
 
-Step = Literal["open", "validate", "execute", "cancel", "reset"]
+Step = Literal["open", "validate", "execute", "cancel", "reset", "begin", "commit", "rollback"]
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}")
 
@@ -48,6 +52,9 @@ class Manners(BaseModel, frozen=True, extra="forbid"):
     ignore_cancel: bool = Field(default=False, description="Work on after a cancel, and after the client has gone.")
     poison_after: int | None = Field(default=None, ge=1, description="Requests after which a session serves no more.")
     die_after: int | None = Field(default=None, ge=1, description="Requests of which the last one kills its session.")
+    die_in_commit: Literal["kept", "lost"] | None = Field(
+        default=None, description="Kill a session in the midst of its commit, after what it did was kept, or before."
+    )
     half_close_after: int | None = Field(
         default=None, ge=1, description="Requests after which it ends its side of a session, and keeps the session."
     )

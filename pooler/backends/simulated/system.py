@@ -6,15 +6,28 @@ All waiting goes through one function that is handed in, so that it runs under v
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
-from pooler.backends.base import Answer
+from pooler.backends.base import News
 from pooler.backends.simulated.census import Census, Counts, Session, State
+from pooler.backends.simulated.ledger import Batch, DoomedError, Ledger
 from pooler.backends.simulated.settings import Manners, Step
 
-__all__ = ["BrokenError", "Counts", "DownError", "Job", "LicenceError", "PoisonedError", "Session", "State", "System"]
+__all__ = [
+    "AbortedError",
+    "BrokenError",
+    "Counts",
+    "DownError",
+    "Job",
+    "LicenceError",
+    "PoisonedError",
+    "Session",
+    "State",
+    "System",
+]
 
 Sleep = Callable[[float], Awaitable[Any]]
 
@@ -35,8 +48,18 @@ class PoisonedError(Exception):
     """The session is there, but serves no more."""
 
 
-Job = Callable[[Session], Answer]
-"""What a request does at the end of its time."""
+class AbortedError(Exception):
+    """The session's transaction has failed, and only its end is possible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request: what it does at the end of its time, and who hears of the steps in which that passes."""
+
+    do: Callable[[Session], Any]
+    seconds: float = 0.0
+    steps: int = 0
+    news: News | None = None
 
 
 class System:
@@ -45,6 +68,7 @@ class System:
     def __init__(self, manners: Manners, sleep: Sleep = asyncio.sleep) -> None:
         self.manners = manners
         self.census = Census()
+        self.ledger = Ledger()
         self.logins_total = 0
         self.requests_total = 0
         self._sleep = sleep
@@ -98,21 +122,44 @@ class System:
         if session.mute or not self.manners.lie:
             self.require_sound(session)
 
-    async def request(self, session: Session, job: Job, seconds: float) -> Answer:
+    async def request(self, session: Session, job: Job) -> Any:
         """Does a session's work. The work goes on when the client leaves; `stop` and `drop` end it."""
         self.require_sound(session)
         assert session.state is State.OPEN, f"two requests at once on {session}"
+        if session.transaction == "failed":
+            raise AbortedError(f"the transaction of session {session.number} has failed: end it")
         self.census.turn(session, State.BUSY)
         session.requests += 1
         self.requests_total += 1
-        session.work = asyncio.ensure_future(self._work(session, job, seconds + self.manners.work_seconds))
-        session.work.add_done_callback(partial(self._rest, session))
-        try:
-            return await asyncio.shield(session.work)
-        except asyncio.CancelledError:
-            if session.gone.is_set():  # the session was killed, which cancelled its work, not the caller
-                raise BrokenError("the session was killed in mid-request") from None
-            raise
+        return await self._carry_out(session, self._work(session, job))
+
+    async def fetch(self, session: Session, rows: int, seconds: float) -> Batch:
+        """Brings the next rows of a request that has more of them."""
+        self.require_sound(session)
+        assert session.cursor is not None, f"no rows are left in {session}"
+        batch: Batch = await self._carry_out(session, self._bring(session, rows, seconds))
+        return batch
+
+    def leave(self, session: Session) -> None:
+        """The client wants no more rows."""
+        session.cursor = None
+        if session.state is State.BUSY:
+            self.census.turn(session, State.OPEN)
+
+    async def transact(self, session: Session, step: Literal["begin", "commit", "rollback"]) -> None:
+        """Begins or ends a transaction. Raises BrokenError, or AbortedError for the commit of one that has failed."""
+        await self.step(step, 0)
+        self.require_sound(session)
+        if step == "begin":
+            self.ledger.begin(session)
+            return
+        if step == "commit" and session.transaction == "failed":
+            raise AbortedError(f"the transaction of session {session.number} has failed: it cannot be kept")
+        dies_in = self.manners.die_in_commit if step == "commit" else None
+        self.ledger.end(session, keep=step == "commit" and dies_in != "lost")
+        if dies_in is not None:
+            self.kill(session)
+            raise BrokenError("the session died in the midst of its commit")
 
     async def stop(self, session: Session) -> bool:
         """Ends a session's work, as a cancel asks. False: the system does not do that."""
@@ -120,6 +167,8 @@ class System:
         if self.manners.ignore_cancel:
             return session.state is not State.BUSY
         await _end(session.work)
+        self._abort(session)
+        self.leave(session)
         return True
 
     async def reset(self, session: Session) -> bool:
@@ -130,6 +179,7 @@ class System:
         except PoisonedError:
             return False
         session.trace = None
+        self.ledger.end(session, keep=False)
         return True
 
     def drop(self, session: Session) -> None:
@@ -175,9 +225,27 @@ class System:
             await self._sleep(self._spread(seconds))
             await self._speaks.wait()  # an answer that was due in the silence is not given either
 
-    async def _work(self, session: Session, job: Job, seconds: float) -> Answer:
-        await self.step("execute", seconds)
-        result = job(session)
+    async def _carry_out(self, session: Session, work: Coroutine[Any, Any, Any]) -> Any:
+        session.work = asyncio.ensure_future(work)
+        session.work.add_done_callback(partial(self._rest, session))
+        try:
+            return await asyncio.shield(session.work)
+        except asyncio.CancelledError:
+            if session.gone.is_set():  # the session was killed, which cancelled its work, not the caller
+                raise BrokenError("the session was killed in mid-request") from None
+            raise
+
+    async def _work(self, session: Session, job: Job) -> Any:
+        seconds = job.seconds + self.manners.work_seconds
+        for number in range(1, job.steps + 1):
+            await self.step("execute", seconds / job.steps)
+            if job.news is not None:
+                job.news.progress(number, job.steps, f"step {number} of {job.steps}")
+        if job.steps == 0:
+            await self.step("execute", seconds)
+        elif job.news is not None:
+            job.news.log("info", {"steps": job.steps})
+        result = self._done(session, job.do)
         if not self.manners.leave_traces:
             session.trace = None
         if _reached(self.manners.half_close_after, session):
@@ -187,12 +255,32 @@ class System:
             raise BrokenError("the session died in mid-request")
         return result
 
-    def _rest(self, session: Session, work: asyncio.Task[Answer]) -> None:
+    async def _bring(self, session: Session, rows: int, seconds: float) -> Batch:
+        await self.step("execute", seconds)
+        assert session.cursor is not None, "whoever leaves the rows stops the work first"
+        cursor = session.cursor
+        batch: Batch = self._done(session, lambda _: cursor.read(rows))
+        return batch
+
+    def _done(self, session: Session, do: Callable[[Session], Any]) -> Any:
+        try:
+            return do(session)
+        except DoomedError as error:
+            self.kill(session)
+            raise BrokenError(str(error)) from None
+
+    def _rest(self, session: Session, work: asyncio.Task[Any]) -> None:
         """A session's work has ended, and be it that it was stopped before its first step."""
-        if not work.cancelled():
-            work.exception()  # marks it as seen: when the client has left, nobody else will look at it
-        if session.state is State.BUSY:
-            self.census.turn(session, State.OPEN)
+        if work.cancelled() or work.exception() is not None:  # also marks the exception as seen
+            self._abort(session)
+        elif isinstance(batch := work.result(), Batch) and batch.more:
+            return  # it waits for its client, who has not read all
+        self.leave(session)
+
+    def _abort(self, session: Session) -> None:
+        """What fails or is stopped in the midst of its work fails its transaction, as in PostgreSQL."""
+        if session.transaction == "open" and session.state is State.BUSY:
+            session.transaction = "failed"
 
     async def _die(self, session: Session) -> None:
         await self._speaks.wait()
@@ -223,7 +311,7 @@ def _reached(requests: int | None, session: Session) -> bool:
     return requests is not None and session.requests >= requests
 
 
-async def _end(work: asyncio.Task[Answer] | None) -> None:
+async def _end(work: asyncio.Task[Any] | None) -> None:
     if work is not None and not work.done():
         work.cancel()
         await asyncio.wait({work})

@@ -16,7 +16,16 @@ from tests.servers.server import free_port
 
 STATEMENTS = {
     "echo": "SELECT :value AS value",
-    "rows": "SELECT seq AS n, concat('row ', seq) AS label FROM seq_1_to_1000 WHERE seq <= :count",
+    "rows": "SELECT seq AS n, concat('row ', seq) AS label FROM seq_1_to_10000000 WHERE seq <= :count",
+    "rows_until": (
+        "SELECT seq AS n, (SELECT two.seq FROM seq_1_to_2 AS two WHERE many.seq >= :fail_at) AS part "
+        "FROM seq_1_to_1000 AS many WHERE seq <= :count"
+    ),
+    "rows_too_long": (
+        "SELECT seq AS n, repeat('x', IF(seq = :long_at, 100000, 3)) AS label FROM seq_1_to_1000 WHERE seq <= :count"
+    ),
+    "put": "INSERT INTO notes VALUES (:value)",
+    "count": "SELECT count(*) FROM notes WHERE note = :value",
     "slow": "SELECT sleep(:seconds)",
     "wrong": "SELECT * FROM nowhere",
     "write": "INSERT INTO notes VALUES ('written')",
@@ -38,7 +47,7 @@ class MariadbSubject(Subject):
         return [
             Operation(
                 name,
-                "write" if name == "write" else "read",
+                "write" if name in ("write", "put") else "read",
                 statement=statement,
                 page_rows=PAGE_ROWS,
                 page_bytes=PAGE_BYTES,

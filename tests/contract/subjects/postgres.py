@@ -19,6 +19,12 @@ SECRET = "hunter2-of-postgres"
 STATEMENTS = {
     "echo": "SELECT :value AS value",
     "rows": "SELECT n, 'row ' || n AS label FROM generate_series(1, :count) AS n",
+    "rows_until": "SELECT n, 1000 / (:fail_at - n) AS part FROM generate_series(1, :count) AS n",
+    "rows_too_long": (
+        "SELECT n, repeat('x', CASE WHEN n = :long_at THEN 100000 ELSE 3 END) FROM generate_series(1, :count) AS n"
+    ),
+    "put": "INSERT INTO notes VALUES (:value)",
+    "count": "SELECT count(*) FROM notes WHERE note = :value",
     "slow": "SELECT pg_sleep(:seconds)",
     "wrong": "SELECT * FROM nowhere",
     "write": "INSERT INTO notes VALUES ('written')",
@@ -40,7 +46,7 @@ class PostgresSubject(Subject):
         return [
             Operation(
                 name,
-                "write" if name == "write" else "read",
+                "write" if name in ("write", "put") else "read",
                 statement=statement,
                 page_rows=PAGE_ROWS,
                 page_bytes=PAGE_BYTES,

@@ -15,6 +15,11 @@ from tests.contract.subject import PAGE_BYTES, PAGE_ROWS, Subject
 METHODS = {
     "echo": "echo",
     "rows": "rows",
+    "rows_until": "rows",
+    "rows_too_long": "rows",
+    "put": "put",
+    "count": "count",
+    "report": "report",
     "slow": "work",
     "wrong": "wrong",
     "write": "write",
@@ -29,10 +34,16 @@ MANNERS = {"start_seconds": 0.002, "dying_seconds": 0.01}
 class SimulatedOperations(Subject):
     """What both forms of the system are asked to do."""
 
+    tells = True
+
     def operations(self) -> Sequence[Operation]:
         return [
             Operation(
-                name, "write" if name == "write" else "read", method=method, page_rows=PAGE_ROWS, page_bytes=PAGE_BYTES
+                name,
+                "write" if name in ("write", "put") else "read",
+                method=method,
+                page_rows=PAGE_ROWS,
+                page_bytes=PAGE_BYTES,
             )
             for name, method in METHODS.items()
         ]

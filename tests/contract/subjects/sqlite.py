@@ -19,9 +19,15 @@ from tests.contract.subject import PAGE_BYTES, PAGE_ROWS, Subject
 ROWS_A_SECOND = 5_000_000
 """More than SQLite counts in a second, so that `slow` lasts at least as long as it is asked to."""
 
+COUNTING = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < :count)"
+
 STATEMENTS = {
     "echo": "SELECT :value AS value",
-    "rows": "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < :count) SELECT n, -n FROM c",
+    "rows": f"{COUNTING} SELECT n, -n FROM c WHERE n <= :count",
+    "rows_until": f"{COUNTING} SELECT n, abs(CASE WHEN n = :fail_at THEN -9223372036854775807 - 1 ELSE n END) FROM c",
+    "rows_too_long": f"{COUNTING} SELECT n, hex(zeroblob(CASE WHEN n = :long_at THEN 50000 ELSE 3 END)) FROM c",
+    "put": "INSERT INTO notes (note) VALUES (:value)",
+    "count": "SELECT count(*) FROM notes WHERE note = :value",
     "slow": (
         "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c "
         f"WHERE n < :seconds * {ROWS_A_SECOND} AND EXISTS (SELECT 1 FROM notes WHERE rowid = 1)) SELECT count(*) FROM c"
@@ -46,7 +52,7 @@ class SqliteSubject(Subject):
         return [
             Operation(
                 name,
-                "write" if name in ("write", "leave_trace") else "read",
+                "write" if name in ("write", "put", "leave_trace") else "read",
                 statement=statement,
                 page_rows=PAGE_ROWS,
                 page_bytes=PAGE_BYTES,
