@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from pooler.errors import Fault
-from pooler.runtime.happenings import PASSING, Done, Event, Happening, Line, Page, pack
+from pooler.runtime.runs.happenings import PASSING, Done, Event, Happening, Line, Page, pack
 from pooler.runtime.store.base import Store
 
 log = structlog.get_logger(__name__)
@@ -43,16 +43,26 @@ class RunLog:
         self.bytes = sum(map(_weight, events))
         self.last_seq = events[-1].seq if events else 0
         """The number of the last event, told or not."""
+        self.heard = False
+        """Whether somebody has read it to its end."""
         self._untold: deque[Event] = deque()
         self._forgotten: deque[int] = deque()
         """Numbers of events that have been let go here, and not yet in the store."""
         self._changed = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"{len(self._events)} events of {self.last_seq}"
 
     @property
     def done(self) -> Done | None:
         """How it ended, once that can be read."""
         what = self._events[-1].what if self._events else None
         return what if isinstance(what, Done) else None
+
+    @property
+    def size(self) -> int:
+        """What it keeps, in bytes, the result included."""
+        return self.bytes + sum(event.size for event in self._events if isinstance(event.what, Page))
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -93,6 +103,7 @@ class RunLog:
             if at < len(self._events):
                 return self._events[at]
             if self.done is not None:
+                self.heard = True
                 return None
             await self._changed.wait()
 

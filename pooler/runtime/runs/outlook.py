@@ -11,7 +11,7 @@ from pooler.core.pool import Pool
 from pooler.core.slots import Waiter
 from pooler.core.states import ConnectionState
 from pooler.runtime.driver import Driver
-from pooler.runtime.happenings import Queued, Starting, Working
+from pooler.runtime.runs.happenings import Queued, Starting, Working
 
 LOOK_SECONDS = 0.25
 
