@@ -180,6 +180,10 @@ class Operation:
     """What comes back: a table, MCP content, any value, or a value that fits a JSON Schema."""
     page_rows: int = 200
     page_bytes: int = 262_144
+    order_by: Sequence[str] = ()
+    """The columns by which it is fetched page by page, each page with a statement of its own: see `by_key.py`."""
+    behind: bool = False
+    """Of such a one: whether it starts behind a given row, or with the first."""
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
@@ -198,6 +202,8 @@ class Caller:
     principal: str
     request_id: str
     traceparent: str = ""
+    conversation: str = ""
+    """The conversation that the call belongs to, by its handle; or empty."""
 
 
 class Window(Protocol):

@@ -87,12 +87,13 @@ class Pool(Decisions):
         return self._part(waiter, fate, now)
 
     def _learn(self, waiter: Waiter, now: float) -> None:
-        seconds = now - waiter.granted_at
-        if waiter.grant is not RUNNING:
+        if waiter.grant is not RUNNING and waiter.answered_at is None:
             self.judge.outlast(waiter.operation, min(now, waiter.deadline) - waiter.granted_at)
             return
+        self.starts.work.learn(now - waiter.granted_at)
+        answered_at = now if waiter.answered_at is None else waiter.answered_at
+        seconds = answered_at - waiter.granted_at  # what comes after the first page is not what its caller waits for
         self.judge.learn(waiter.operation, seconds)
-        self.starts.work.learn(seconds)
         if self.adaptive:
             self.adaptive.learn(waiter.operation, seconds, now)
 

@@ -85,6 +85,8 @@ class Waiter:
     grant: GrantState | None = None
     slot: Slot | None = None
     granted_at: float = 0.0
+    answered_at: float | None = None
+    """When its caller got the first page, where the work went on."""
     start_seconds: float = 0.0
     """The part of its wait in which the connection that serves it was starting."""
     reset_seconds: float = 0.0

@@ -23,7 +23,7 @@ from pooler.runtime import faults, starter
 from pooler.runtime.alarms import Alarms
 from pooler.runtime.slotfiles import SlotFiles
 from pooler.runtime.starter import Bounds, Start
-from pooler.runtime.turns import NO_EXTRAS, Kit, Outcome, Timing, Turn
+from pooler.runtime.turns import Kit, Outcome, Turn
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +97,12 @@ class Driver:
         """The caller has left. Its outcome is CANCELLED, whatever becomes of the work."""
         self._settle_turn(turn, Fault(Reason.CANCELLED, "the caller cancelled the call"))
         self._conclude(self.pool.leave(turn, self._clock()))
+
+    def deliver_early(self, turn: Turn, answer: Answer) -> None:
+        """The caller gets its answer. The work goes on: only the operation's own time-out bounds it now."""
+        self._settle_turn(turn, answer, turn.granted_at)
+        turn.answered_at, turn.deadline = self._clock(), turn.granted_at + turn.timeout_seconds
+        self._alarms.set(turn, turn.deadline)
 
     def kit_of(self, turn: Turn) -> Kit:
         """What has opened the connection of a turn that is at work."""
@@ -270,7 +276,7 @@ class Driver:
         prepared = kit.prepared.get(turn.operation)
         if prepared is None and turn.errand is None:
             return Failure(FailureKind.USER_ERROR, f"operation {turn.operation!r} was removed while the call waited")
-        work = Work(prepared, turn.arguments, turn.caller, seconds, *(turn.extras or NO_EXTRAS))
+        work = Work(prepared, turn.arguments, turn.caller, seconds, *turn.take_along(self))
         turn.overdue = False
         self._alarms.set(turn, began + seconds)
         try:
@@ -291,6 +297,7 @@ class Driver:
         starter.uninterrupt()  # the interrupt is answered here: what follows is the connection's clean-up
         if turn.overdue:
             self.pool.stopping(turn)
+            seconds = min(turn.timeout_seconds, turn.deadline - began)  # an early answer lifts its caller's own bound
             self._settle_turn(turn, faults.slow(self.name, turn.operation, seconds, turn.read), began)
         return None
 
@@ -321,13 +328,7 @@ class Driver:
         deliver, turn.deliver = turn.deliver, None
         if deliver is None:
             return
-        now = self._clock()
-        if turn.grant is None:
-            timing = Timing(queue=now - turn.asked_at)
-        else:
-            backend = 0.0 if began is None else now - began
-            timing = Timing(turn.queue_seconds, turn.start_seconds, turn.reset_seconds, backend)
-        self._loop.call_soon(deliver, Outcome(result, timing))
+        self._loop.call_soon(deliver, Outcome(result, turn.spent(self._clock(), began)))
 
     # Connections
 

@@ -42,6 +42,16 @@ class Pages(Window, Protocol):
         """There will be no more rows, for this reason."""
 
 
+class Hands(Protocol):
+    """Who carries out a turn's work: the driver of its pool, or a session that it runs in."""
+
+    def deliver_early(self, turn: "Turn", answer: Answer) -> None:
+        """The caller gets its answer, and the work goes on."""
+
+    def cancel(self, turn: "Turn") -> None:
+        """The work is to be stopped."""
+
+
 class Extras(NamedTuple):
     """What only some calls take along; most of those that wait by the thousand do not."""
 
@@ -75,3 +85,14 @@ class Turn(Waiter):
     errand: Callable[[Connection], Awaitable[Answer]] | None = None
     """What it does instead of an operation, for one of the pool's own."""
     extras: Extras | None = None
+
+    def take_along(self, hands: Hands) -> Extras:
+        """What its work takes along, when it is begun. Those who wait need not have it: there may be many of them."""
+        return self.extras or NO_EXTRAS
+
+    def spent(self, now: float, began: float | None) -> Timing:
+        """Where its time went until now. `began`: its work, if it has been begun."""
+        if self.grant is None:
+            return Timing(queue=now - self.asked_at)
+        backend = 0.0 if began is None else now - began
+        return Timing(self.queue_seconds, self.start_seconds, self.reset_seconds, backend)
