@@ -5,9 +5,10 @@ answered by how it ended, and never runs anywhere else. There is no clock, no co
 keeps the session says what happened and when, and asks when its time is over.
 
     OPENING ──opened──▶ IDLE ──asked──▶ BUSY ──closes──▶ CLOSING ──gone──▶ ENDED
-                         ▲ done │         │ told (its first page; the rest is still read)      ▲
-                         └──────┴──────── READING ──asked──▶ QUEUED ──done──▶ BUSY             │
-    any of these but CLOSING ──cut──▶ ENDING ──gone────────────────────────────────────────────┘
+                         ▲                │ told                            ▲
+                         └─────done───────┴─▶ LINGERING ──asked──▶ QUEUED   │
+                                                 BUSY ◀──done───────┘       │
+    any of these but CLOSING ──cut──▶ ENDING ──gone─────────────────────────┘
 
 An absent entry is a bug of ours. A connection may be lost (`gone`) at any time, and a commit that has begun is not cut.
 """
@@ -15,6 +16,7 @@ An absent entry is a bug of ours. A connection may be lost (`gone`) at any time,
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple, Self
 
 from pooler.core.states import ImpossibleTransitionError, Label
 from pooler.errors import Reason
@@ -26,8 +28,9 @@ class SessionState(Label):
     OPENING = "opening"
     IDLE = "idle"
     BUSY = "busy"
-    READING = "reading"
-    """Its call has been answered with a first page, and the rest of the result is still coming."""
+    LINGERING = "lingering"
+    """Its call has its outcome already, and what is left of its work is not done yet: the pages behind the first one,
+    or the stopping of what its caller has left."""
     QUEUED = "queued"
     """The same, and the next call waits for that."""
     CLOSING = "closing"
@@ -44,6 +47,8 @@ class SessionEvent(Label):
     ASKED = "asked"
     TOLD = "told"
     DONE = "done"
+    DROPPED = "dropped"
+    """A call was taken back before its work began."""
     CLOSES = "closes"
     CUT = "cut"
     GONE = "gone"
@@ -83,13 +88,14 @@ SESSION: dict[SessionState, dict[SessionEvent, SessionState]] = {
     _S.IDLE: {_E.ASKED: _S.BUSY, _E.CUT: _S.ENDING, _E.GONE: _S.ENDED},
     _S.BUSY: {
         _E.DONE: _S.IDLE,
-        _E.TOLD: _S.READING,
+        _E.DROPPED: _S.IDLE,
+        _E.TOLD: _S.LINGERING,
         _E.CLOSES: _S.CLOSING,
         _E.CUT: _S.ENDING,
         _E.GONE: _S.ENDED,
     },
-    _S.READING: {_E.DONE: _S.IDLE, _E.ASKED: _S.QUEUED, _E.CUT: _S.ENDING, _E.GONE: _S.ENDED},
-    _S.QUEUED: {_E.DONE: _S.BUSY, _E.CUT: _S.ENDING, _E.GONE: _S.ENDED},
+    _S.LINGERING: {_E.DONE: _S.IDLE, _E.ASKED: _S.QUEUED, _E.CUT: _S.ENDING, _E.GONE: _S.ENDED},
+    _S.QUEUED: {_E.DONE: _S.BUSY, _E.DROPPED: _S.LINGERING, _E.CUT: _S.ENDING, _E.GONE: _S.ENDED},
     _S.CLOSING: {_E.CUT: _S.CLOSING, _E.GONE: _S.ENDED},
     _S.ENDING: {_E.DONE: _S.ENDING, _E.CUT: _S.ENDING, _E.GONE: _S.ENDED},
     _S.ENDED: {},
@@ -99,13 +105,28 @@ REFUSALS: dict[SessionState, Reason | None] = {
     _S.OPENING: Reason.SESSION_IN_USE,
     _S.IDLE: None,
     _S.BUSY: Reason.SESSION_IN_USE,
-    _S.READING: None,
+    _S.LINGERING: None,
     _S.QUEUED: Reason.SESSION_IN_USE,
     _S.CLOSING: Reason.SESSION_IN_USE,
     _S.ENDING: Reason.HANDLE_EXPIRED,
     _S.ENDED: Reason.HANDLE_EXPIRED,
 }
 """Why a call is not taken, by the state that it finds; None where it is."""
+
+
+class Tools(NamedTuple):
+    """The operations by which a backend's sessions are begun and ended, by name."""
+
+    begin: str
+    commit: str
+    rollback: str
+
+    @classmethod
+    def of(cls, backend: str, transactional: bool) -> Self:
+        """Where there are no transactions, a session is only a connection that is kept: opened, and closed."""
+        if transactional:
+            return cls(f"{backend}_begin", f"{backend}_commit", f"{backend}_rollback")
+        return cls(f"{backend}_open", f"{backend}_close", f"{backend}_close")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ game, and the driver would only treat it as one more failure of the backend.
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -33,6 +33,8 @@ OPERATIONS = [
     Operation("wrong", "read", method="wrong"),
     Operation("leave_trace", "read", method="leave_trace"),
     Operation("see_trace", "read", method="see_trace"),
+    Operation("put", "write", method="put"),
+    Operation("count", "read", method="count"),
 ]
 AdapterT = TypeVar("AdapterT", bound=SimulatedAdapter)
 
@@ -46,6 +48,8 @@ class Call:
         self.cancelled_at: float | None = None
         self.killed_at: float | None = None
         self.delivered_at: float | None = None
+        self.leave: Callable[[], None] = lambda: None
+        """What its caller does to leave, where that is no cancel of the driver's."""
         self.tried = 0
         """How often it was given to a connection."""
         self.executed: list[tuple[float, Session]] = []

@@ -1,0 +1,200 @@
+"""Where sessions are asked for: one desk for each backend that has any, and one list of all of them, by their handles.
+
+A desk says for each call who carries it out: a session, where the call names one; the connection that is kept for its
+caller, where the backend pins its callers; else the pool. It bounds how many sessions there may be. A handle is good
+for one process: after a restart it is known for what it was, and what it stood for is told to be gone.
+"""
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from pooler.backends.base import Answer, Caller
+from pooler.clock import Clock
+from pooler.core.sessions import Act, Limits, Tools, retry_seconds
+from pooler.errors import Fault
+from pooler.runtime.driver import Driver
+from pooler.runtime.handles import Sealer, expired
+from pooler.runtime.holds import tell
+from pooler.runtime.session_faults import Sentences, restarted
+from pooler.runtime.sessions import Session
+from pooler.runtime.turns import Timing, Turn
+
+KIND = "session"
+ARGUMENT = "session"
+"""The argument by which a call names its session."""
+BOOT_BYTES = 8
+ENDED_MAX = 10_000
+"""Of so many sessions it is remembered how they ended; of an older one a call hears only that it has."""
+SLACK_SECONDS = 86_400.0
+"""By so much a handle outlives its session on the wall clock, which may jump: the session's own clock ends it."""
+
+
+class Settings(NamedTuple):
+    """What a backend's sessions may take, and whether they have transactions."""
+
+    limits: Limits
+    transactional: bool
+
+
+class Carrier(Protocol):
+    """Whoever carries calls out: a pool, or what keeps a connection of it for one caller."""
+
+    def submit(self, turn: Turn) -> None:
+        """Takes a call. Its `deliver` is called once, later."""
+
+    def cancel(self, turn: Turn) -> None:
+        """Its caller has left. Harmless once it has its outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """Carries a call out in a session."""
+
+    session: Session
+    act: Act
+
+    def submit(self, turn: Turn) -> None:
+        """Has it done, or refused."""
+        self.session.ask(self.act, turn)
+
+    def cancel(self, turn: Turn) -> None:
+        """Stops it."""
+        self.session.cancel(turn)
+
+
+@dataclass(slots=True)
+class Beginning:
+    """Carries out a call that begins a session; it is answered once that can be used."""
+
+    desk: "Desk"
+    session: Session | None = None
+
+    def submit(self, turn: Turn) -> None:
+        """Begins it, or refuses to."""
+        self.session = self.desk.begin(turn)
+
+    def cancel(self, turn: Turn) -> None:
+        """Nobody waits for it any more."""
+        if self.session is not None:
+            self.session.cancel(turn)
+
+
+class Desk:
+    """One backend's sessions: how many there may be, and what each of them is told to its caller."""
+
+    def __init__(self, desks: "Desks", driver: Driver, limits: Limits, transactional: bool) -> None:
+        self.limits = limits
+        self._desks = desks
+        self._driver = driver
+        self._tools = Tools.of(driver.name, transactional)
+        self._sentences = Sentences(driver.name, self._tools, transactional)
+        self._acts = {self._tools.commit: Act.COMMIT, self._tools.rollback: Act.ROLLBACK}
+        self._sessions: set[Session] = set()
+
+    def __len__(self) -> int:
+        """How many sessions there are, those included that wait for their connection."""
+        return len(self._sessions)
+
+    def serves(self, driver: Driver, transactional: bool) -> bool:
+        """Whether it is still the one for a backend, after a reload."""
+        return self._driver is driver and self._sentences.transactional == transactional
+
+    def carrier(self, operation: str, arguments: dict[str, Any], caller: Caller) -> Carrier | None:
+        """Who carries a call out; None: its pool. Takes the session out of its arguments.
+
+        Raises Fault when it names a session that is not its caller's, or not there any more.
+        """
+        if operation == self._tools.begin:
+            return Beginning(self)
+        handle = arguments.pop(ARGUMENT, None)
+        if handle is None:
+            return None
+        session = self._desks.find(handle, caller)
+        if session.driver is not self._driver:
+            raise self._sentences.elsewhere(operation, session.driver.name)
+        return Inside(session, self._acts.get(operation, Act.CALL))
+
+    def begin(self, turn: Turn) -> Session | None:
+        """A session for the caller of a call, who is told; None where there are as many as there may be."""
+        if len(self._sessions) >= self.limits.sessions_max:
+            lives = (session.life for session in self._sessions)
+            seconds = retry_seconds(lives, self.limits, self._driver.now)
+            tell(turn, self._sentences.too_many(self.limits.sessions_max, seconds), Timing())
+            return None
+        session = Session(self._driver, self, self.limits, self._sentences, turn)
+        self._sessions.add(session)
+        session.begin()
+        return session
+
+    def opened(self, session: Session) -> Answer:
+        """A session can be used: its handle, and how long it lasts."""
+        limits = session.life.limits
+        bounds = {"idle_seconds": limits.idle_seconds, "lifetime_seconds": limits.lifetime_seconds}
+        return Answer(orjson.dumps({"session": self._desks.opened(session), **bounds}))
+
+    def gone(self, session: Session) -> None:
+        """A session is over."""
+        self._sessions.discard(session)
+        self._desks.gone(session)
+
+
+class Desks:
+    """Every desk of a pooler, and every session by its handle. `wall`: Unix time in seconds."""
+
+    def __init__(self, sealer: Sealer, wall: Clock) -> None:
+        self._sealer = sealer
+        self._wall = wall
+        self._boot = secrets.token_bytes(BOOT_BYTES)
+        self._desks: dict[str, Desk] = {}
+        self._open: dict[bytes, Session] = {}
+        self._ended: OrderedDict[bytes, Fault] = OrderedDict()
+        """How they ended, the one that ended first before all others."""
+
+    def __len__(self) -> int:
+        """How many sessions can be used at this moment."""
+        return len(self._open)
+
+    def install(self, drivers: Mapping[str, Driver], settings: Mapping[str, Settings]) -> Mapping[str, Desk]:
+        """The desks of a configuration, by backend. Sessions that are open go on by the limits that they began with."""
+        before, self._desks = self._desks, {}
+        for name, (limits, transactional) in settings.items():
+            desk = before.get(name)
+            if desk is None or not desk.serves(drivers[name], transactional):
+                desk = Desk(self, drivers[name], limits, transactional)
+            desk.limits = limits
+            self._desks[name] = desk
+        return self._desks
+
+    def find(self, handle: str, caller: Caller) -> Session:
+        """The session of a handle. Raises Fault when it is not the caller's, or not there any more."""
+        payload = self._sealer.open(handle, KIND, caller.tenant, caller.principal)
+        boot, number = payload[:BOOT_BYTES], payload[BOOT_BYTES:]
+        if boot != self._boot:
+            raise restarted()
+        session = self._open.get(number)
+        if session is None:
+            if fault := self._ended.get(number):
+                raise Fault(fault.reason, fault.message, fault.metadata)
+            expired(KIND)
+        return session
+
+    def opened(self, session: Session) -> str:
+        """Enters a session that can be used. Returns its handle."""
+        self._open[session.number] = session
+        until = self._wall() + session.life.limits.lifetime_seconds + SLACK_SECONDS
+        owner = session.turn.caller
+        return self._sealer.seal(KIND, self._boot + session.number, owner.tenant, owner.principal, until)
+
+    def gone(self, session: Session) -> None:
+        """Remembers how a session ended, if anybody could ask."""
+        if self._open.pop(session.number, None) is None:
+            return
+        assert session.life.ending is not None
+        self._ended[session.number] = session.sentences.over(session.life.ending)
+        if len(self._ended) > ENDED_MAX:
+            self._ended.popitem(last=False)

@@ -1,0 +1,83 @@
+"""A rig with sessions: callers who begin one, call in it and end it, at the desk that the pooler itself has."""
+
+from typing import Any
+
+import orjson
+
+from pooler.backends.base import Answer, Caller
+from pooler.core.sessions import Limits
+from pooler.errors import Fault
+from pooler.runtime.desks import Desk, Desks, Settings
+from pooler.runtime.handles import Sealer
+from pooler.runtime.turns import Turn
+from tests.simulation.rig import Call, Rig, finished
+
+KEY = b"k" * 32
+
+
+class Counter(Rig):
+    """A pool, its simulated backend `legacy`, and its desk."""
+
+    def __init__(
+        self,
+        rules: dict[str, Any] | None = None,
+        limits: Limits | None = None,
+        transactional: bool = True,
+        **more: Any,
+    ) -> None:
+        super().__init__(rules, **more)
+        self.desks = Desks(Sealer("sim", [KEY], lambda: self.now), lambda: self.now)
+        settings = {"legacy": Settings(limits or Limits(sessions_max=2), transactional)}
+        self.desk: Desk = self.desks.install({"legacy": self.driver}, settings)["legacy"]
+
+    def ask(
+        self,
+        operation: str,
+        session: str = "",
+        *,
+        principal: str = "ann",
+        timeout: float = 10.0,
+        patience: float = 60.0,
+        **arguments: Any,
+    ) -> Call:
+        """A call by its operation's name, in a session where one is named. Refusals of its handle are raised."""
+        now, number = self.now, len(self.calls)
+        given: dict[str, Any] = {"value": number, **arguments, **({"session": session} if session else {})}
+        turn = Turn(
+            asked_at=now,
+            give_up_at=now + patience,
+            deadline=now + patience + timeout,
+            operation=operation,
+            read=operation not in ("put", "write"),
+            arguments=given,
+            caller=Caller("default", principal, str(number)),
+            timeout_seconds=timeout,
+        )
+        carrier = self.desk.carrier(operation, given, turn.caller) or self.driver
+        call = Call(number, turn, self._loop)
+        turn.deliver = call.deliver
+        call.leave = lambda: carrier.cancel(turn)
+        self.calls.append(call)
+        carrier.submit(turn)
+        return call
+
+    async def begin(self, **more: Any) -> str:
+        """Begins a session. Returns its handle."""
+        (outcome,) = await finished([self.ask("legacy_begin", **more)])
+        if isinstance(outcome.result, Fault):
+            raise outcome.result
+        return str(orjson.loads(outcome.result.body)["session"])
+
+    async def do(self, operation: str, session: str = "", **more: Any) -> Any:
+        """The result of a call, decoded. Raises its Fault."""
+        (outcome,) = await finished([self.ask(operation, session, **more)])
+        if isinstance(outcome.result, Fault):
+            raise outcome.result
+        assert isinstance(outcome.result, Answer)
+        return orjson.loads(outcome.result.body)
+
+    def leave(self, call: Call) -> None:
+        """A caller leaves."""
+        if call.cancelled_at is None and not call.outcomes:
+            call.cancelled_at = self.now
+        call.leave()
