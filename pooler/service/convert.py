@@ -19,23 +19,31 @@ def request(message: pb.CallRequest, rpc_seconds: float | None) -> Request:
     Raises Fault when the context is out of bounds.
     """
     context = message.context
-    if max(len(context.tenant), len(context.principal)) > NAME_MAX or len(context.request_id) > REQUEST_ID_MAX:
-        raise Fault(
-            Reason.INVALID_ARGUMENTS,
-            f"tenant and principal take at most {NAME_MAX} characters, request_id at most {REQUEST_ID_MAX}.",
-        )
+    tenant, principal = caller(context)
     seconds = context.timeout_ms / 1000
     return Request(
         operation=message.operation,
         arguments=message.arguments,
         timeout_seconds=min(seconds, max(rpc_seconds, 0.001)) if rpc_seconds is not None else seconds,
-        tenant=intern(context.tenant or "default"),  # many calls of few names wait at once
-        principal=intern(context.principal or "anonymous"),
+        tenant=tenant,
+        principal=principal,
         priority=Priority.BATCH if context.priority == pb.PRIORITY_BATCH else Priority.INTERACTIVE,
         request_id=context.request_id,
         traceparent=context.traceparent,
         input=given(message),
+        conversation=context.conversation,
     )
+
+
+def caller(context: pb.CallContext) -> tuple[str, str]:
+    """The tenant and the principal who ask. Raises Fault when a name is too long."""
+    if max(len(context.tenant), len(context.principal)) > NAME_MAX or len(context.request_id) > REQUEST_ID_MAX:
+        raise Fault(
+            Reason.INVALID_ARGUMENTS,
+            f"tenant and principal take at most {NAME_MAX} characters, request_id at most {REQUEST_ID_MAX}.",
+        )
+    # Interned, since many calls of few names wait at once.
+    return intern(context.tenant or "default"), intern(context.principal or "anonymous")
 
 
 def given(message: pb.CallRequest) -> Input | None:

@@ -88,11 +88,7 @@ class LiveRun(Run):
         """Sends the call on its way. Raises Fault when there is nothing to wait for; then the run never was."""
         self._request = request
         self._deadline = self._around.clock() + request.timeout_seconds
-        try:
-            self._send(request)
-        except Fault:
-            self._attendance.stop()
-            raise
+        self._send(request)
         self._add(Accepted(self.identity.handle, self.identity.name, self.identity.note))
 
     @property

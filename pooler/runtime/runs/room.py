@@ -20,6 +20,7 @@ from pooler.runtime.handles import Sealer, expired
 from pooler.runtime.runs.archive import KIND, SLACK_SECONDS, Archive, lost
 from pooler.runtime.runs.happenings import Event
 from pooler.runtime.runs.live import LiveRun, Surroundings
+from pooler.runtime.runs.lodging import Home, Lodging
 from pooler.runtime.runs.log import LogBounds, RunLog
 from pooler.runtime.runs.outlook import Outlook
 from pooler.runtime.runs.run import Identity, Run, Terms
@@ -27,7 +28,10 @@ from pooler.runtime.runs.state import RunState
 from pooler.runtime.store.base import Store
 
 NOTE_BYTES_MAX = 16 << 10
-BOOT_CHARACTERS = 8
+BOOT_BYTES = 4
+CHANCE_BYTES = 8
+ID_CHARACTERS = 2 * (BOOT_BYTES + CHANCE_BYTES)
+"""Of the id of a run without a conversation: it begins with the name of the process that made it."""
 RECALLED_SECONDS = 60.0
 """How long a run that was read from the store stays in memory."""
 
@@ -56,14 +60,17 @@ class Runs:
         self.bounds = bounds or RunBounds()
         self._sealer = sealer
         self._wall = wall
+        self.home: Home | None = None
+        """The conversations, where there are any. Set before the first run of one."""
         self._archive = Archive(store, wall) if store is not None else None
-        self._boot = secrets.token_hex(BOOT_CHARACTERS // 2)
+        self._boot = secrets.token_hex(BOOT_BYTES)
         self._outlooks: WeakKeyDictionary[Driver, Outlook] = WeakKeyDictionary()
         self._around = Surroundings(dispatcher, dispatcher.clock, wall, self._outlook)
         self._runs: dict[str, Run] = {}
         self._tenants: defaultdict[str, dict[str, Run]] = defaultdict(dict)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         """Of those that have ended: when they are forgotten."""
+        self._lodgings: dict[str, Lodging] = {}
         self._flushing: dict[str, asyncio.Task[None]] = {}
 
     def __repr__(self) -> str:
@@ -77,24 +84,28 @@ class Runs:
         await_input: bool = False,
         keep_seconds: float | None = None,
         note: bytes = b"",
-        name: str = "",
+        conversation: str = "",
+        request_key: str = "",
     ) -> LiveRun:
-        """Begins a run; its grace begins at once. `name`: its own one within its conversation, which makes it last.
+        """Begins a run; its grace begins at once. `conversation`: the key of the one that it belongs to, or empty.
 
         Raises Fault like a call, before there is anything to follow; and when its tenant has as many as it may.
         """
         if len(note) > NOTE_BYTES_MAX:
             raise Fault(Reason.INVALID_ARGUMENTS, f"The note has {len(note)} bytes, and may have {NOTE_BYTES_MAX}.")
-        passing = detach_grace_seconds == 0 and keep_seconds is None and not name
+        passing = detach_grace_seconds == 0 and keep_seconds is None and not conversation
         keep = self.bounds.keep_seconds if keep_seconds is None else keep_seconds
         terms = Terms(detach_grace_seconds, await_input, keep, passing)
-        identity = self._identity(request, note, name, keep)
-        archive = self._archive if detach_grace_seconds != 0 or name else None
-        if archive is not None:
-            await archive.record(identity, terms, request.timeout_seconds, identity.created_at)
+        lodging = self._lodge(conversation, request_key)
+        identity = self._identity(request, note, keep, lodging)
+        archive = self._archive if detach_grace_seconds != 0 or conversation else None
         try:
-            return self._begin(identity, terms, request, archive)
-        except Fault:
+            if archive is not None:
+                await archive.record(identity, terms, request.timeout_seconds, identity.created_at)
+            return self._begin(identity, terms, request, archive, lodging)
+        except BaseException:
+            if lodging is not None:
+                lodging.gone()
             if archive is not None:
                 await archive.forget(identity.id)
             raise
@@ -114,7 +125,7 @@ class Runs:
             self._install(recalled)
             self._forget_after(run_id, RECALLED_SECONDS)
             return recalled
-        if not run_id.startswith(self._boot):
+        if len(run_id) == ID_CHARACTERS and not run_id.startswith(self._boot):
             raise lost()
         return expired(KIND)
 
@@ -157,6 +168,8 @@ class Runs:
             return
         if (timer := self._timers.pop(run_id, None)) is not None:
             timer.cancel()
+        if (lodging := self._lodgings.pop(run_id, None)) is not None:
+            lodging.gone()
         own = self._tenants[run.identity.tenant]
         del own[run_id]
         if not own:
@@ -175,20 +188,35 @@ class Runs:
         for run_id in list(self._runs):
             self.forget(run_id)
 
-    def _begin(self, identity: Identity, terms: Terms, request: Request, archive: Archive | None) -> LiveRun:
+    def _begin(
+        self, identity: Identity, terms: Terms, request: Request, archive: Archive | None, lodging: Lodging | None
+    ) -> LiveRun:
         self._take_room(request.tenant)
         log = RunLog(identity.id, self.bounds.log, archive.store if archive is not None else None)
         run = LiveRun(identity, terms, log, self._around, self._changed)
         self._install(run)
         try:
+            if lodging is not None:
+                lodging.stay()
+                self._lodgings[run.id] = lodging
             run.begin(request)
         except Fault:
+            run.cancel()
             self.forget(run.id)
             raise
         return run
 
-    def _identity(self, request: Request, note: bytes, name: str, keep: float) -> Identity:
-        run_id, now = self._boot + secrets.token_hex(8), self._wall()
+    def _lodge(self, conversation: str, request_key: str) -> Lodging | None:
+        if not conversation:
+            return None
+        assert self.home is not None, "a pooler that knows conversations has told its runs of them"
+        return Lodging(self.home, conversation, request_key, self.end)
+
+    def _identity(self, request: Request, note: bytes, keep: float, lodging: Lodging | None) -> Identity:
+        run_id, now = self._boot + secrets.token_hex(CHANCE_BYTES), self._wall()
+        name = ""
+        if lodging is not None:
+            run_id, name = lodging.name.id, lodging.name.name
         until = now + request.timeout_seconds + keep + SLACK_SECONDS
         handle = self._sealer.seal(KIND, run_id.encode(), request.tenant, request.principal, until)
         return Identity(run_id, handle, request.operation, request.tenant, now, note, name)
@@ -217,6 +245,8 @@ class Runs:
             self._flushing[run.id] = asyncio.get_running_loop().create_task(self._flush(run))
         if not run.ended or run.id not in self._runs:
             return
+        if (lodging := self._lodgings.get(run.id)) is not None:
+            lodging.over()
         if run.terms.passing:
             if not run.followers:
                 self.forget(run.id)
