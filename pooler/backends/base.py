@@ -203,7 +203,7 @@ class Caller:
     request_id: str
     traceparent: str = ""
     conversation: str = ""
-    """The conversation that the call belongs to, by its handle; or empty."""
+    """The key of the conversation that the call belongs to, or empty."""
 
 
 class Window(Protocol):

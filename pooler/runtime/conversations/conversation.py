@@ -5,7 +5,6 @@ Only `room.Conversations` makes it, ends it and changes what is kept of it; othe
 
 from typing import NamedTuple, Protocol
 
-from pooler.backends.base import Input
 from pooler.core.conversations import Life
 from pooler.runtime.conversations.hearing import Hearing
 from pooler.runtime.conversations.record import Record
@@ -34,8 +33,6 @@ class Conversation:
         """`names`: what the names of its runs have in common, so that none is given twice by two processes."""
         self.life = life
         self.record = record
-        self.input = Input(record.capabilities)
-        """What its client can be asked, for calls that do not say."""
         self.hearing: Hearing | None = None
         self.belongings: dict[Belonging, None] = {}
         self.requests: dict[str, RunName] = {}
