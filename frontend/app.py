@@ -24,8 +24,9 @@ from starlette.types import Receive, Scope, Send
 
 from frontend.auth import Gatekeeper
 from frontend.config import Settings
-from frontend.mcp_server import CALLER, McpServer
+from frontend.mcp_server import McpServer
 from frontend.pooler_client import PoolerClient
+from frontend.requests import CALLER
 
 log = structlog.get_logger(__name__)
 

@@ -12,13 +12,16 @@ from typing import Any
 
 import orjson
 from mcp.shared.exceptions import MCPError
-from mcp_types.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS
+from mcp_types.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY
 
 # The range left to servers is -32000…-32019; -32001 and -32002 meant other things in older revisions.
 UNAVAILABLE = -32010
 TIMED_OUT = -32011
 REFUSED = -32012
 OUTCOME_UNKNOWN = -32013
+
+HANDLE_REASONS = frozenset({"HANDLE_UNKNOWN", "HANDLE_EXPIRED", "HANDLE_LOST"})
+"""What a handle stood for is not there, or no more."""
 
 ERROR_META = "penstock/error"
 """Where a failed tool call's reason stands in the result's `_meta`, for programs."""
@@ -95,6 +98,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> MCPError:
 def invalid_params(message: str) -> MCPError:
     """A request that is wrong in a way that its sender, not the model, has to mend."""
     return MCPError(INVALID_PARAMS, message)
+
+
+def missing_capability(message: str, required: Mapping[str, Any]) -> MCPError:
+    """A request that takes a client who can do more. `required`: what it lacks, as MCP's `ClientCapabilities`."""
+    return MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, message, {"requiredCapabilities": dict(required)})
 
 
 def resource_not_found(uri: str) -> MCPError:

@@ -5,46 +5,45 @@ the call back from the pooler. The SDK looks after both eras of the protocol, it
 """
 
 import asyncio
-import contextlib
-import json
-import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, TypeVar
 
 import mcp_types as types
 import orjson
-import structlog
 from mcp.server.caching import CacheHint
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
-from pydantic import ValidationError
 
 from frontend import completion
 from frontend.auth import Caller
-from frontend.catalogue import Catalogue, check_prompt_arguments, render
+from frontend.catalogue import Catalogue
 from frontend.config import Settings
 from frontend.errors import (
+    HANDLE_REASONS,
     PoolerError,
     as_protocol_error,
     as_tool_result,
-    invalid_arguments,
     invalid_params,
+    missing_capability,
     pooler_away,
-    resource_not_found,
 )
-from frontend.events import Reply
 from frontend.operations import Offer, Operation
 from frontend.pooler_client import Call, PoolerClient
-
-log = structlog.get_logger(__name__)
-
-CALLER = "penstock.caller"
-"""Where the HTTP side leaves the caller of a request, in its ASGI scope."""
-
-TIMING_META = "penstock/timing"
-"""Where a call's timing stands in a result's `_meta`."""
+from frontend.preparing import Prepared, checked_arguments, prepare_prompt, prepare_resource, prepare_tool
+from frontend.rendering import Note, failure_of, result_of, workers_own
+from frontend.requests import (
+    Context,
+    caller_of,
+    capabilities_of,
+    is_modern,
+    log_level_of,
+    progress_token_of,
+    traceparent_of,
+)
+from frontend.runs import reply_of
+from frontend.tasks import Tasks
 
 CATALOGUE_SECONDS = 5.0
 """How long a frontend that has never seen a catalogue lets its first clients wait for one."""
@@ -52,9 +51,6 @@ CATALOGUE_SECONDS = 5.0
 LIST_TTL_MS = 60_000
 """How long clients may keep a list: about as long as an operator who changed one is ready to wait."""
 
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-
-Context = ServerRequestContext[Any, Any]
 Result = dict[str, Any]
 Params = TypeVar("Params", bound=types.RequestParams)
 
@@ -84,6 +80,7 @@ class McpServer:
                 "resources/read": CacheHint(0, "private"),
             },
         )
+        self._tasks = Tasks(pooler.runs, default_caller, self._operation)
         self._register()
 
     @property
@@ -107,6 +104,7 @@ class McpServer:
         self._add("prompts/list", types.PaginatedRequestParams, self._lists(Catalogue.list_prompts))
         self._add("prompts/get", types.GetPromptRequestParams, self._get_prompt)
         self._add("completion/complete", types.CompleteRequestParams, self._complete)
+        self._tasks.offer(self.sdk)
 
     def _add(
         self, method: str, params_type: type[Params], handler: Callable[[Context, Params], Awaitable[Result]]
@@ -146,47 +144,24 @@ class McpServer:
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
         return self._catalogue.input_schema(name) if self._catalogue else None
 
+    def _operation(self, name: str) -> Operation | None:
+        return self._catalogue.operations.get(name) if self._catalogue else None
+
     # Answered by the pooler
 
     async def _call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> Result:
         try:
-            catalogue = await self._known_catalogue()
-            operation = catalogue.tool(params.name)
-            arguments = params.arguments or {}
-            encoded = _encoded(arguments)
-            if faults := catalogue.faults(operation, arguments):
-                return invalid_arguments(faults)
-            reply = await self._call(ctx, operation, encoded)
-            return _timed(_tool_result(operation, reply), reply)
+            prepared = prepare_tool(await self._known_catalogue(), params.name, params.arguments or {})
         except PoolerError as error:
             return as_tool_result(error)
+        return prepared if isinstance(prepared, dict) else await self._carry_out(ctx, prepared)
 
     async def _read_resource(self, ctx: Context, params: types.ReadResourceRequestParams) -> Result:
-        catalogue = await self._known_catalogue()
-        uri = str(params.uri)
-        if (match := catalogue.resources.match(uri)) is None:
-            raise resource_not_found(uri)
-        operation, arguments = match
-        reply = await self._checked_call(ctx, catalogue, operation, arguments)
-        if reply.content:
-            return _timed(_workers_own(types.ReadResourceResult, operation, reply), reply)
-        contents = {"uri": uri, "mimeType": operation.mime_type or "application/json", "text": reply.body.decode()}
-        return _timed({"contents": [contents]}, reply)
+        return await self._carry_out(ctx, prepare_resource(await self._known_catalogue(), str(params.uri)))
 
     async def _get_prompt(self, ctx: Context, params: types.GetPromptRequestParams) -> Result:
-        catalogue = await self._known_catalogue()
-        prompt = catalogue.prompt(params.name)
-        arguments = params.arguments or {}
-        if not prompt.operation:
-            return _described(_user_says(render(prompt, arguments)), prompt.description)
-        check_prompt_arguments(prompt, arguments)
-        operation = catalogue.operation(prompt.operation)
-        reply = await self._checked_call(ctx, catalogue, operation, arguments)
-        if reply.content:
-            messages = _workers_own(types.GetPromptResult, operation, reply)
-        else:
-            messages = _user_says(reply.body.decode())
-        return _timed(_described(messages, prompt.description), reply)
+        prepared = prepare_prompt(await self._known_catalogue(), params.name, params.arguments or {})
+        return prepared if isinstance(prepared, dict) else await self._carry_out(ctx, prepared)
 
     async def _complete(self, ctx: Context, params: types.CompleteRequestParams) -> Result:
         catalogue = await self._known_catalogue()
@@ -196,94 +171,59 @@ class McpServer:
             return {"completion": {"values": []}}
         settled = (params.context.arguments if params.context else None) or {}
         arguments = completion.arguments_for(operation, name, text, settled)
-        reply = await self._checked_call(ctx, catalogue, operation, arguments)
+        encoded = checked_arguments(catalogue, operation, arguments)
+        reply = await self._pooler.call(self._call(ctx, operation, encoded))
         if reply.content:
-            return _workers_own(types.CompleteResult, operation, reply)
+            return workers_own(types.CompleteResult, operation.name, reply)
         return completion.completion_of(reply.body, "" if arguments.keys() & {name, "value"} else text)
 
-    async def _checked_call(
-        self, ctx: Context, catalogue: Catalogue, operation: Operation, arguments: Mapping[str, Any]
-    ) -> Reply:
-        """For what has no error results of its own: every failure is a JSON-RPC error."""
-        encoded = _encoded(arguments)
-        if faults := catalogue.faults(operation, arguments):
-            raise invalid_params(f"Arguments that do not fit: {'; '.join(faults)}")
-        return await self._call(ctx, operation, encoded)
+    async def _carry_out(self, ctx: Context, prepared: Prepared) -> Result:
+        """A call as the request wants it: plain, followed, or as a task."""
+        call = self._call(ctx, prepared.operation, prepared.arguments)
+        note = replace(
+            prepared.note,
+            request_id=ctx.request_id,
+            progress_token=progress_token_of(ctx),
+            log_level=log_level_of(ctx),
+        )
+        try:
+            if self._tasks.wanted(ctx, prepared.operation, note):
+                return await self._tasks.answer(ctx, call, note)
+            if _followed(prepared.operation, note):
+                return result_of(await reply_of(self._pooler.runs, ctx, call, note), note)
+            return result_of(await self._pooler.call(call), note)
+        except PoolerError as error:
+            return _refused(ctx, call, error, note)
 
-    async def _call(self, ctx: Context, operation: Operation, arguments: bytes) -> Reply:
+    def _call(self, ctx: Context, operation: Operation, arguments: bytes) -> Call:
         allowed_seconds = (operation.timeout_ms + operation.queue_timeout_ms) / 1000
-        call = Call(
+        given = ctx.params or {}
+        capabilities = capabilities_of(ctx)
+        return Call(
             operation=operation,
             arguments=arguments,
-            caller=self._caller(ctx),
+            caller=caller_of(ctx, self._default_caller),
             timeout_seconds=min(
                 allowed_seconds or self._settings.timeout_seconds_max, self._settings.timeout_seconds_max
             ),
             request_id=uuid.uuid4().hex,
-            traceparent=_traceparent(ctx),
+            traceparent=traceparent_of(ctx),
+            client_capabilities=orjson.dumps(capabilities) if capabilities else b"",
+            input_responses=orjson.dumps(given["inputResponses"]) if given.get("inputResponses") else b"",
+            request_state=given.get("requestState") or "",
         )
-        return await self._pooler.call(call)
-
-    def _caller(self, ctx: Context) -> Caller:
-        """Whoever the HTTP side let in; without one there is only the caller on stdio."""
-        if ctx.request is None:
-            return self._default_caller
-        caller: Caller = ctx.request.scope[CALLER]
-        return caller
 
 
-def _tool_result(operation: Operation, reply: Reply) -> Result:
-    """A value as structured content, and again as text; a worker's own form as it is."""
-    if reply.content:
-        return _workers_own(types.CallToolResult, operation, reply)
-    text = {"type": "text", "text": reply.body.decode()}
-    return {"content": [text], "structuredContent": orjson.loads(reply.body)}
+def _followed(operation: Operation, note: Note) -> bool:
+    """Whether a call goes as a run: when its client wants to hear of it, or when it may take its time."""
+    return note.progress_token is not None or bool(note.log_level) or operation.asks or operation.long
 
 
-def _workers_own(form: type[types.Result], operation: Operation, reply: Reply) -> Result:
-    """A result in MCP's own form, untouched. Raises PoolerError when it is none.
-
-    The SDK's own check lets much through, since what is no tool result may still be a request for input.
-    """
-    answer: Result = orjson.loads(reply.body)
-    if form is types.CallToolResult:
-        answer.setdefault("content", [])
-    try:
-        form.model_validate(answer, by_name=False)
-    except ValidationError as error:
-        faults = [".".join(map(str, each["loc"])) for each in error.errors(include_input=False)][:5]
-        log.warning("an answer that is no MCP", operation=operation.name, form=form.__name__, faults=faults)
-        sentence = f"{operation.name!r} answered with what is no MCP {form.__name__}: its worker has to be mended."
-        raise PoolerError("INTERNAL", sentence) from None
-    return answer
-
-
-def _user_says(text: str) -> Result:
-    return {"messages": [{"role": "user", "content": {"type": "text", "text": text}}]}
-
-
-def _timed(result: Result, reply: Reply) -> Result:
-    return result | {"_meta": {**(result.get("_meta") or {}), TIMING_META: dict(reply.timing_ms)}}
-
-
-def _described(result: Result, description: str) -> Result:
-    return {"description": description} | result if description else result
-
-
-def _encoded(arguments: Mapping[str, Any]) -> bytes:
-    """Arguments as they came. Raises MCPError for what is no JSON, though Python's own parser lets it through."""
-    try:
-        return orjson.dumps(arguments)
-    except TypeError:
-        # An integer beyond 64 bits is sound JSON, which orjson does not write; half a surrogate pair is not.
-        with contextlib.suppress(ValueError):
-            return json.dumps(arguments, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-        raise invalid_params("The arguments hold a number or a character that JSON cannot carry") from None
-
-
-def _traceparent(ctx: Context) -> str:
-    """The caller's trace: from the request's own `_meta`, else from the header that carried it; checked, or empty."""
-    found = (ctx.meta or {}).get("traceparent")
-    if found is None and ctx.request is not None:
-        found = ctx.request.headers.get("traceparent")
-    return found if isinstance(found, str) and _TRACEPARENT.fullmatch(found) else ""
+def _refused(ctx: Context, call: Call, error: PoolerError, note: Note) -> Result:
+    """A failure as the request's client reads it. Raises MCPError for what its program, not its model, has to mend."""
+    if call.request_state and error.reason in HANDLE_REASONS | {"INVALID_ARGUMENTS"}:
+        raise invalid_params(error.message)
+    lacking = error.metadata.get("required_capabilities") if is_modern(ctx) else None
+    if error.reason == "INPUT_UNAVAILABLE" and lacking:
+        raise missing_capability(error.message, orjson.loads(lacking))
+    return failure_of(error, note)

@@ -33,6 +33,8 @@ class Operation:
     """The bound on everything before it."""
     long: bool = False
     """Usually takes so long that it is offered as a task."""
+    long_after_ms: int = 0
+    """Where `long`: a task only once it has lasted so long; 0: at once."""
     asks: bool = False
     """May ask its user for input before it is done."""
     watched: bool = False

@@ -63,6 +63,7 @@ class PoolerClient:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.runs.close()
         for exchange in (*self._leaving, *([self._exchange] if self._exchange else [])):
             await exchange.close()
         await self._way.close()

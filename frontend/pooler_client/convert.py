@@ -98,6 +98,7 @@ def _operation(operation: pb.Operation) -> Operation:
         timeout_ms=operation.timeout_ms,
         queue_timeout_ms=operation.queue_timeout_ms,
         long=operation.long,
+        long_after_ms=operation.long_after_ms,
         asks=operation.asks,
         watched=operation.watched,
     )

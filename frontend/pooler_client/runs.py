@@ -10,10 +10,11 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
+import structlog
 from grpc.aio import UnaryStreamCall
 
 from frontend.auth import Caller
-from frontend.errors import PoolerError, result_too_large, way_interrupted
+from frontend.errors import HANDLE_REASONS, PoolerError, result_too_large, way_interrupted
 from frontend.events import Accepted, Done, Page, RunEvent, RunState
 from frontend.pooler_client.calls import Call, Interrupted, repeated
 from frontend.pooler_client.convert import context_of, request_of
@@ -22,10 +23,10 @@ from frontend.pooler_client.trail import Trail
 from frontend.pooler_client.way import Way, next_of
 from protos.penstock.v1 import pooler_pb2 as pb
 
+log = structlog.get_logger(__name__)
+
 SILENCE_SECONDS = 2.0
 """How long after a call's time the pooler may still say what the time went into."""
-
-GONE = frozenset({"HANDLE_LOST", "HANDLE_EXPIRED", "HANDLE_UNKNOWN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,13 @@ class Runs:
         self._way = way
         self._admitted = admitted
         self._result_bytes_max = result_bytes_max
+        self._abandoning: set[asyncio.Task[RunState]] = set()
+
+    async def close(self) -> None:
+        """Ends what still tells the pooler of runs that were abandoned."""
+        for task in self._abandoning:
+            task.cancel()
+        await asyncio.gather(*self._abandoning, return_exceptions=True)
 
     async def run(self, call: Call, terms: Terms = WHILE_FOLLOWED) -> AsyncGenerator[RunEvent, None]:
         """Runs an operation: its events, from Accepted to Done. Raises PoolerError when there is no outcome to tell."""
@@ -72,7 +80,7 @@ class Runs:
             except Interrupted as interrupted:
                 raise interrupted.as_error(call) from None
             except PoolerError as error:
-                raise _lost(call, error) if error.reason in GONE else error from None
+                raise _lost(call, error) if error.reason in HANDLE_REASONS else error from None
             finally:
                 followed.close()
 
@@ -98,6 +106,18 @@ class Runs:
         """Stops a run's work; harmless when it is done."""
         request = pb.CancelRunRequest(context=context_of(caller), run=run)
         return state_of(await self._way.ask(self._way.stub.CancelRun, request))
+
+    def abandon(self, caller: Caller, run: str) -> None:
+        """Cancels a run whose caller has left without its handle; waits for nothing, and fails silently."""
+        if run:
+            task = asyncio.create_task(self.cancel(caller, run))
+            self._abandoning.add(task)
+            task.add_done_callback(self._abandoned)
+
+    def _abandoned(self, task: "asyncio.Task[RunState]") -> None:
+        self._abandoning.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            log.warning("an abandoned run goes on", cause=str(failure))
 
     async def answer(self, caller: Caller, run: str, input_responses: bytes) -> RunState:
         """Gives a run what it asked its user for: MCP's `inputResponses`, for all of its requests or some."""
