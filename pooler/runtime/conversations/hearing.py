@@ -5,7 +5,7 @@ the others; changes of one resource that nobody has read yet are one change. It 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -26,41 +26,42 @@ class Watches(Protocol):
 
 
 class Hearing:
-    """One stream. Iterate `changes` once; `end` it at any time."""
+    """One stream, as an async iterator of URIs. It hears from the moment it is made; whoever stops must `end` it."""
 
-    def __init__(self, watches: Watches, caller: Caller, targets: Iterable[Target]) -> None:
+    def __init__(
+        self, watches: Watches, caller: Caller, targets: Iterable[Target], ended: Callable[["Hearing"], None]
+    ) -> None:
+        """`ended` is called once, when it ends for whatever reason."""
         self._watches = watches
         self._caller = caller
-        self._targets = list(targets)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changed: dict[str, None] = {}
         self._something = asyncio.Event()
-        self._ended = False
+        self._ended: Callable[[Hearing], None] | None = ended
+        for target in targets:
+            self.watch(target)
 
-    async def changes(self) -> AsyncIterator[str]:
-        """The URIs of what has changed, until it is ended. Close it (`contextlib.aclosing`)."""
-        try:
-            for target in self._targets:
-                self.watch(target)
-            while not self._ended:
-                await self._something.wait()
-                self._something.clear()
-                while self._changed and not self._ended:
-                    uri = next(iter(self._changed))
-                    del self._changed[uri]
-                    yield uri
-        finally:
-            self._ended = True
-            tasks = [*self._tasks.values()]
-            self._tasks.clear()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    def __repr__(self) -> str:
+        state = "ended" if self._ended is None else f"{len(self._tasks)} watched, {len(self._changed)} changed"
+        return f"Hearing({state})"
+
+    def __aiter__(self) -> "Hearing":
+        return self
+
+    async def __anext__(self) -> str:
+        while self._ended is not None and not self._changed:
+            self._something.clear()
+            await self._something.wait()
+        if self._ended is None:
+            raise StopAsyncIteration
+        uri = next(iter(self._changed))
+        del self._changed[uri]
+        return uri
 
     def watch(self, target: Target) -> None:
         """One resource more; one that is watched already is watched anew."""
         self.forget(target.uri)
-        if not self._ended:
+        if self._ended is not None:
             self._tasks[target.uri] = asyncio.get_running_loop().create_task(self._follow(target))
 
     def forget(self, uri: str) -> None:
@@ -70,9 +71,13 @@ class Hearing:
         self._changed.pop(uri, None)
 
     def end(self) -> None:
-        """Nothing more is heard: the conversation is over, or listens by another stream."""
-        self._ended = True
-        self._something.set()
+        """Nothing more is heard: its client left, listens by another stream, or the conversation is over."""
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            for uri in list(self._tasks):
+                self.forget(uri)
+            self._something.set()
+            ended(self)
 
     async def _follow(self, target: Target) -> None:
         try:

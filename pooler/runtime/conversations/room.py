@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from pooler.backends.base import Caller
 from pooler.clock import Clock
 from pooler.core.conversations import Life, Limits, Register
 from pooler.errors import Fault, Reason
 from pooler.runtime.conversations.conversation import Belonging, Conversation, RunName
-from pooler.runtime.conversations.hearing import Hearing
+from pooler.runtime.conversations.hearing import Hearing, Watches
 from pooler.runtime.conversations.record import Record, Target
 from pooler.runtime.handles import Sealer, expired
 from pooler.runtime.store.base import FULL_RETRY_MS, Store
@@ -80,7 +81,7 @@ class Conversations:
             self._upkeep.cancel()
             await asyncio.wait({self._upkeep})
         for conversation in self._open.values():
-            self.hear(conversation, None)
+            _hush(conversation)
         await self._keep_uses(0.0, 0.0)
         if self._endings:
             await asyncio.wait(self._endings)
@@ -170,11 +171,20 @@ class Conversations:
         conversation.life.holds -= 1
         self._register.use(conversation.life, self._wall())
 
-    def hear(self, conversation: Conversation, hearing: Hearing | None) -> None:
-        """Its client listens by a new stream, or no more: the one before is over."""
-        before, conversation.hearing = conversation.hearing, hearing
-        if before is not None:
-            before.end()
+    def listen(self, conversation: Conversation, watches: Watches) -> Hearing:
+        """What its client hears beside its runs, from now on; the stream that it listened by before is over."""
+        _hush(conversation)
+        caller = Caller(*conversation.life.owner, f"conversation {conversation.key}", conversation=conversation.key)
+        self.hold(conversation)
+
+        def ended(hearing: Hearing) -> None:
+            if conversation.hearing is hearing:
+                conversation.hearing = None
+            self.release(conversation)
+
+        targets = conversation.record.subscriptions.values()
+        conversation.hearing = Hearing(watches, caller, targets, ended)
+        return conversation.hearing
 
     async def note(self, conversation: Conversation) -> bytes:
         """What its caller noted when it was opened."""
@@ -210,7 +220,7 @@ class Conversations:
         if not self._register.remove(conversation.life):
             return None
         del self._open[conversation.key]
-        self.hear(conversation, None)
+        _hush(conversation)
         task = asyncio.get_running_loop().create_task(self._bury(conversation))
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
@@ -281,3 +291,8 @@ class Conversations:
 
     def _end_of(self, life: Life) -> float:
         return life.opened_at + self.limits.lifetime_seconds
+
+
+def _hush(conversation: Conversation) -> None:
+    if conversation.hearing is not None:
+        conversation.hearing.end()
