@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from pooler import build
+from pooler.clock import anchored
 from pooler.config import Config, ConfigError, load
 from pooler.config.changes import Changes, changes
 from pooler.console import pages
@@ -18,7 +20,10 @@ from pooler.errors import Fault, Reason
 from pooler.runtime import adoption
 from pooler.runtime.dispatch import Dispatcher
 from pooler.runtime.driver import Driver
+from pooler.runtime.handles import Sealer
+from pooler.runtime.results import Results
 from pooler.runtime.slotfiles import SlotFiles
+from pooler.runtime.spool import Place
 from pooler.service import server as grpc_server
 from pooler.service.admin import AdminServicer
 from pooler.service.catalogue import Board
@@ -71,6 +76,7 @@ class Pooler:
         """
         parts = build.parts(self.config, {})
         self._state.take()
+        self._open_rooms()
         files = self._files(parts)
         settings = self.config.pooler
         self._server = grpc_server.server(
@@ -114,6 +120,8 @@ class Pooler:
         self._dispatcher.draining = True
         await self._health.pooler(False)
         self._data.go_away()
+        if self._dispatcher.results is not None:
+            self._dispatcher.results.stop()
         await asyncio.gather(*(driver.drain(grace) for driver in self._drivers.values()))
         if self._readings:
             await asyncio.wait(self._readings)  # what they removed has been draining for longer than the others
@@ -126,6 +134,13 @@ class Pooler:
         await self._pages.cleanup()
         self._state.release()
         log.info("stopped")
+
+    def _open_rooms(self) -> None:
+        """What keeps state for callers, by handles that bear this pooler's name. Raises StateDirError."""
+        settings, wall = self.config.pooler, anchored(time.time())
+        sealer = Sealer(self._state.name, settings.sealing_keys() or [self._state.handle_key()], wall)
+        place = Place(self._state.path / "spool")
+        self._dispatcher.results = Results(sealer, place, build.limits(settings.spool), wall)
 
     def _files(self, parts: dict[str, build.Part]) -> dict[str, SlotFiles]:
         """The slot files of the backends that are new."""
@@ -178,6 +193,7 @@ class Pooler:
         self._parts = parts
         self._dispatcher.calls_max = config.pooler.calls_max
         self._dispatcher.routes = build.routes(config, self._drivers)
+        self._dispatcher.kept.limit(build.limits(config.pooler.spool))
         self._board.publish(config)
         return gone
 

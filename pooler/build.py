@@ -4,18 +4,23 @@ What did not change keeps its adapter, so that a reload closes no connection wit
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jsonschema_rs
 
-from pooler.backends import registry
+from pooler.backends import by_key, registry
 from pooler.backends.base import Adapter
 from pooler.config import BackendConfig, Config
+from pooler.config.model import SpoolSettings
+from pooler.config.operations import OperationConfig
 from pooler.core.fairness import Share
 from pooler.core.rules import Rules
+from pooler.runtime import keyed
 from pooler.runtime.dispatch import Route
 from pooler.runtime.driver import Driver
+from pooler.runtime.pages import Limits
+from pooler.runtime.results import Paging
 from pooler.runtime.starter import Bounds
 from pooler.runtime.turns import Kit
 
@@ -42,11 +47,15 @@ def parts(config: Config, before: Mapping[str, Part]) -> dict[str, Part]:
 def _part(name: str, backend: BackendConfig, config: Config, before: Part | None) -> Part:
     try:
         adapter = _adapter(backend, before)
-        prepared = {
-            operation_name: adapter.prepare(operation.to_operation(operation_name))
+        operations = [
+            operation.to_operation(operation_name)
             for operation_name, operation in config.operations.items()
             if operation.backend == name
-        }
+        ]
+        prepared = {operation.name: adapter.prepare(operation) for operation in operations}
+        for operation in operations:
+            if operation.order_by:
+                prepared[keyed.behind(operation.name)] = adapter.prepare(replace(operation, behind=True))
     except (ImportError, ValueError) as error:
         raise BuildError(f"backend {name}: {error}") from error
     return Part(backend, Kit(backend.kind, adapter, prepared), _rules(name, backend, adapter, config), _bounds(backend))
@@ -95,6 +104,18 @@ def _bounds(backend: BackendConfig) -> Bounds:
     )
 
 
+def limits(settings: SpoolSettings) -> Limits:
+    """How much is kept of results."""
+    return Limits(settings.memory_bytes, settings.tenant_bytes, settings.keep_seconds, settings.hold_seconds)
+
+
+def _paging(name: str, operation: OperationConfig) -> Paging | None:
+    if not operation.has_pages:
+        return None
+    keys = tuple(key.name for key in by_key.keys(operation.order_by or ()))
+    return Paging(name, operation.page_rows, operation.page_bytes, keys)
+
+
 def routes(config: Config, drivers: Mapping[str, Driver]) -> dict[str, Route]:
     """Where each operation's calls go."""
     return {
@@ -110,6 +131,7 @@ def routes(config: Config, drivers: Mapping[str, Driver]) -> dict[str, Route]:
                 argument: schema["default"] for argument, schema in operation.arguments.items() if "default" in schema
             },
             confirm=operation.confirm or "",
+            paging=_paging(name, operation),
         )
         for name, operation in config.operations.items()
     }

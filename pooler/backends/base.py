@@ -193,6 +193,10 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         """The reasons why this kind cannot serve an operation, as sentences; empty when it can. Starts nothing."""
         raise NotImplementedError
 
+    def check_keys(self, operation: Operation) -> list[str]:
+        """The same for an operation's `order_by`, which only SQL can go by."""
+        return ["is for statements; leave it out"]
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

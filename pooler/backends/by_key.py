@@ -44,25 +44,23 @@ def keys(order_by: Sequence[str]) -> list[Key]:
     return found
 
 
-def faults(operation: Operation, statement: Statement, lexis: Lexis) -> list[str]:
+def faults(operation: Operation, lexis: Lexis) -> list[str]:
     """Why a statement cannot be paged by its keys, as sentences; empty when it can, or when only the backend knows."""
-    if not operation.order_by:
-        return []
     if lexis not in _QUOTES:
-        return ["`order_by` is for PostgreSQL, MariaDB, MySQL and SQLite: leave it out"]
-    if operation.effect != "read":
-        return ["`order_by` is for statements that read: leave it out"]
+        return ["is for PostgreSQL, MariaDB, MySQL and SQLite; leave it out"]
+    if operation.effect != "read" or operation.statement is None:
+        return ["is for statements that read; leave it out"]
     try:
         wanted = keys(operation.order_by)
+        columns = selected(parse(operation.statement, lexis), lexis)
     except ValueError as error:
         return [str(error)]
     quote = _QUOTES[lexis]
-    found = [f"the key {key.name!r} has a {quote} in its name: give it an alias" for key in wanted if quote in key.name]
-    columns = selected(statement, lexis)
+    found = [f"the key {key.name!r} has a {quote} in its name; give it an alias" for key in wanted if quote in key.name]
     if columns is not None:
         known = ", ".join(columns)
         found += [
-            f"the key {key.name!r} of `order_by` is no column of the result ({known}): select it, or name another"
+            f"the key {key.name!r} is no column of the result ({known}); select it, or name another"
             for key in wanted
             if key.name not in columns
         ]

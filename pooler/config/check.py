@@ -50,6 +50,7 @@ def check_operation(
     elif not _check_arguments(operation, operations, path, document):
         _check_returns(operation, path, document)
         _check_kind(name, operation, backends, document)
+        _check_paging(name, operation, backends, document)
         _check_asking(operation, path, document)
     if operation.backend not in backends:
         document.fault((*path, "backend"), f"no backend is called that; {nearest(operation.backend, backends)}")
@@ -161,6 +162,22 @@ def _check_kind(name: str, operation: OperationConfig, backends: Backends, docum
     key = "method" if operation.statement is None else "statement"
     for reason in backend.settings.check(operation.to_operation(name)):
         document.fault(("operations", name, key), reason)
+
+
+def _check_paging(name: str, operation: OperationConfig, backends: Backends, document: Document) -> None:
+    path: KeyPath = ("operations", name)
+    if operation.has_pages and "cursor" in operation.arguments:
+        document.fault(
+            (*path, "arguments", "cursor"), "is how the next page is asked for; use another name", at_key=True
+        )
+    if operation.paged and operation.statement is not None:
+        document.fault((*path, "paged"), "is for methods: a statement that reads has pages anyway; leave it out")
+    elif operation.paged and (operation.effect != "read" or operation.returns is not None):
+        document.fault((*path, "paged"), "is for methods that read, and whose answer is a table; leave it out")
+    backend = backends.get(operation.backend)
+    if operation.order_by is not None and backend is not None:
+        for reason in backend.settings.check_keys(operation.to_operation(name)):
+            document.fault((*path, "order_by"), reason)
 
 
 def _check_resource(operation: OperationConfig, path: KeyPath, document: Document) -> None:

@@ -72,6 +72,29 @@ class ConversationSettings(_Part):
     )
 
 
+class SpoolSettings(_Part):
+    """How much is kept of results that their callers have not fetched to the end, and for how long."""
+
+    memory_bytes: Bytes = Field(1 << 20, description="Of each result, in memory; the rest goes into a file.")
+    tenant_bytes: Annotated[int, BeforeValidator(_number), Field(ge=1 << 16, le=1 << 40)] = Field(
+        256 << 20, description="Of all results of a tenant, in memory and in files in `state_dir`."
+    )
+    keep_seconds: Seconds = Field(300.0, description="A result is given up when nobody has fetched a page for so long.")
+    hold_seconds: Seconds = Field(
+        30.0, description="How long work waits, when its tenant keeps as much as it may, before it is cut."
+    )
+
+
+class RunSettings(_Part):
+    """How much is kept of runs, the calls that can be followed, and for how long."""
+
+    keep_seconds: Seconds = Field(300.0, description="How long after its end, unless its caller says otherwise.")
+    tenant_max: Count = Field(1000, ge=1, description="How many runs a tenant may have, under way and kept.")
+    tenant_bytes: Bytes = Field(64 << 20, description="How much they may keep together, results included.")
+    events_max: Count = Field(1000, ge=10, description="How many events of a run are kept; progress goes first.")
+    events_bytes: Bytes = Field(1 << 20, description="How much they may be, the result not included.")
+
+
 class PoolerSettings(_Part):
     """What holds for the whole pooler."""
 
@@ -98,6 +121,8 @@ class PoolerSettings(_Part):
         "each, from ${NAME} or ${file:PATH}. Without them one is made and kept in `state_dir`.",
     )
     conversations: ConversationSettings = Field(ConversationSettings())
+    spool: SpoolSettings = Field(SpoolSettings())
+    runs: RunSettings = Field(RunSettings())
     calls_max: Count = Field(10_000, ge=1, description="The most calls at once; one more is refused.")
     request_bytes_max: Bytes = Field(4 << 20, description="The largest request.")
     vanished_seconds: Seconds = Field(

@@ -12,11 +12,21 @@ TABLE_SCHEMA: dict[str, Any] = {
         "columns": {"type": "array", "items": {"type": "string"}},
         "rows": {"type": "array", "items": {"type": "array"}},
         "row_count": {"type": "integer", "minimum": 0},
-        "truncated": {"type": "boolean", "description": "Present and true when there was more."},
+        "truncated": {"type": "boolean", "description": "Present and true when rows are missing that cannot be had."},
+        "next_cursor": {
+            "type": "string",
+            "description": "Present when there are more rows: call again with the same arguments and this as `cursor`.",
+        },
     },
     "required": ["columns", "rows", "row_count"],
 }
 """What every statement that reads answers with."""
+
+CURSOR_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "description": "`next_cursor` of the page before, for the next one; everything else as in the call before.",
+}
+"""The argument that is ours in every operation with pages."""
 
 
 def _returns(value: Any) -> Any:
@@ -53,6 +63,15 @@ class OperationConfig(_Part):
         1 << 18,
         description="The largest answer. The SDK's clients take a megabyte an event, and it travels twice in one.",
     )
+    paged: bool = Field(
+        False,
+        description="Whether a method answers with a table that may have many pages; a statement that reads does.",
+    )
+    order_by: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None,
+        description="The columns of the result that tell its rows apart, `NAME` or `NAME desc`: each page is then read "
+        "by a statement of its own, from behind the last row, and cursors survive a restart.",
+    )
     returns: Annotated[Any, BeforeValidator(_returns)] = Field(
         None,
         description="What a method answers: any value (left out), MCP `content`, or values that fit a JSON Schema.",
@@ -72,6 +91,11 @@ class OperationConfig(_Part):
         None, description="Makes it a task only when it has lasted so long."
     )
 
+    @property
+    def has_pages(self) -> bool:
+        """Whether a result may have more pages than one."""
+        return self.effect == "read" and (self.statement is not None or self.paged)
+
     def completions(self) -> dict[str, str]:
         """By argument: the operation that completes it."""
         return {name: schema["complete"] for name, schema in self.arguments.items() if "complete" in schema}
@@ -89,9 +113,10 @@ class OperationConfig(_Part):
 
     def input_schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of the arguments as a whole."""
+        own = {"cursor": CURSOR_SCHEMA} if self.has_pages else {}
         return {
             "type": "object",
-            "properties": self.properties(),
+            "properties": self.properties() | own,
             "required": self.required(),
             "additionalProperties": False,
         }
@@ -115,6 +140,7 @@ class OperationConfig(_Part):
             returns="table" if self.statement is not None else self.returns or "value",
             page_rows=self.page_rows,
             page_bytes=self.page_bytes,
+            order_by=self.order_by or (),
         )
 
 

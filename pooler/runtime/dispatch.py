@@ -9,19 +9,26 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import jsonschema_rs
 import orjson
+import structlog
 
 from pooler.backends.base import Answer, Caller, Input, News
 from pooler.clock import Clock, monotonic
+from pooler.core.cursors import Cursor, Keyed, Spooled
 from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
+from pooler.runtime import keyed
+from pooler.runtime.conversations.room import Conversations
 from pooler.runtime.dialogue import Dialogue, Round
 from pooler.runtime.driver import Driver
-from pooler.runtime.turns import Extras, Outcome, Timing, Turn
+from pooler.runtime.results import CURSOR, Paging, Results
+from pooler.runtime.turns import NO_EXTRAS, Extras, Hands, Outcome, Timing, Turn
+
+log = structlog.get_logger(__name__)
 
 TIMEOUT_MAX_SECONDS = 86_400.0
 FAULTS_TOLD = 5
@@ -48,6 +55,8 @@ class Request:
     traceparent: str = ""
     input: Input | None = None
     """What the client can be asked, its user's answers, and the sealed state that they belong to; where any came."""
+    conversation: str = ""
+    """The handle of the one that the call belongs to, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +73,13 @@ class Route:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     confirm: str = ""
     """What its user is asked before it is begun, with places for its arguments; empty: nothing."""
+    paging: Paging | None = None
+    """How its results are cut into pages; None: there is one page, and no more."""
 
-    def arguments(self, body: bytes) -> Mapping[str, Any]:
+    def arguments(self, body: bytes) -> dict[str, Any]:
         """The arguments, checked and with their defaults. Raises Fault, listing what is wrong and where."""
         try:
-            arguments = _decoded(body or b"{}")
+            arguments: Any = _decoded(body or b"{}")
         except ValueError as error:
             raise Fault(Reason.INVALID_ARGUMENTS, f"The arguments of {self.name} are no JSON: {error}") from None
         if not self.validator.is_valid(arguments):
@@ -103,10 +114,35 @@ class Call(Turn):
     told: Callable[[Outcome], None]
     round: Round | None = None
     """How far the dialogue with its user has come, where it has one."""
+    paging: Paging | None = None
+
+    def take_along(self, hands: Hands) -> Extras:
+        """A window as well, when its result may have more pages than one."""
+        extras = self.extras or NO_EXTRAS
+        if self.paging is not None and extras.pages is None:
+            extras = extras._replace(pages=self.dispatcher.kept.window(self.paging, self, hands))
+            self.extras = extras
+        return extras
 
     def leave(self) -> None:
         """The caller has left."""
         self.driver.cancel(self)
+        if self.grant is None and self.task is not None:
+            self.task.cancel()  # it was fetching a page
+
+    async def fetch(self, cursor: Spooled) -> None:
+        """Has the answer fetched from a result that is kept, instead of asking the pool."""
+        result: Answer | Fault
+        try:
+            result = await self.dispatcher.kept.fetch(cursor, self.deadline - self.asked_at)
+        except Fault as fault:
+            result = fault
+        except Exception:
+            log.exception("a page could not be fetched: a bug", operation=self.operation)
+            result = Fault(Reason.INTERNAL, f"The next page of {self.operation} could not be fetched, by a defect.")
+        deliver, self.deliver = self.deliver, None
+        if deliver is not None:
+            deliver(Outcome(result, Timing(backend=self.dispatcher.clock() - self.asked_at)))
 
     def ended(self, outcome: Outcome) -> None:
         """Hands the outcome on."""
@@ -122,6 +158,13 @@ class Call(Turn):
         asyncio.get_running_loop().call_soon(deliver, Outcome(answer, Timing()))
 
 
+class Fetched(NamedTuple):
+    """A page, and how long it was waited for."""
+
+    result: Answer
+    timing: Timing
+
+
 @dataclass(slots=True)
 class Dispatcher:
     """All operations of a pooler. `calls_max` bounds the calls under way, waiting ones included."""
@@ -133,11 +176,21 @@ class Dispatcher:
     under_way: int = 0
     dialogue: Dialogue | None = None
     """For calls that ask their user. Set before the first call."""
+    results: Results | None = None
+    """For calls with more pages than one. Set before the first call."""
+    conversations: Conversations | None = None
+    """For calls that belong to one. Set before the first call."""
+    _fetching: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def talk(self) -> Dialogue:
         assert self.dialogue is not None, "a dispatcher of calls that ask their user needs a dialogue"
         return self.dialogue
+
+    @property
+    def kept(self) -> Results:
+        assert self.results is not None, "a dispatcher of calls that are paged needs a place for what is kept of them"
+        return self.results
 
     def submit(self, request: Request, deliver: Callable[[Outcome], None]) -> Callable[[], None]:
         """Sends a call on its way; `deliver` is called once, later. Raises Fault when there is nothing to wait for.
@@ -148,15 +201,12 @@ class Dispatcher:
 
     def send(self, request: Request, deliver: Callable[[Outcome], None], news: News | None = None) -> Call:
         """The same, for whoever wants to follow the call: by its turn, and by the news of its work."""
-        if not 0 < request.timeout_seconds <= TIMEOUT_MAX_SECONDS:
-            raise Fault(
-                Reason.DEADLINE_REQUIRED,
-                f"timeout_ms is {request.timeout_seconds * 1000:.0f}; every call needs one, from 1 to 86400000.",
-            )
+        self._expect_room(request.timeout_seconds)
         route = self._route(request.operation)
-        if self.under_way >= self.calls_max:
-            sentence = f"This pooler has {self.calls_max} calls under way, as many as it may. Try again in 0.1 s."
-            raise Fault(Reason.TOO_MANY_CALLS, sentence, {"retry_after_ms": "100"})
+        if request.conversation:
+            request = self._joined(request)
+        arguments = route.arguments(request.arguments)
+        cursor = self._cursor(route, arguments, request)
         now = self.clock()
         deadline = now + request.timeout_seconds
         call = Call(
@@ -167,24 +217,64 @@ class Dispatcher:
             give_up_at=min(deadline, now + route.queue_timeout_seconds),
             tenant=request.tenant,
             priority=request.priority,
-            operation=route.name,
+            operation=keyed.behind(route.name) if isinstance(cursor, Keyed) else route.name,
             whole=route.whole,
             read=route.read,
-            arguments=route.arguments(request.arguments),
-            caller=Caller(
-                request.tenant, request.principal, request.request_id or uuid.uuid4().hex, request.traceparent
-            ),
+            arguments=arguments,
+            caller=_caller(request),
             deadline=deadline,
             timeout_seconds=route.timeout_seconds,
+            paging=route.paging,
         )
-        question = self._open(call, route.confirm, request.input, news)
+        confirm, given = (route.confirm, request.input) if cursor is None else ("", None)
+        question = self._open(call, confirm, given, news)
         call.deliver = call.ended
         self.under_way += 1
         if question is not None:
             call.answer(question)
+        elif isinstance(cursor, Spooled):
+            self._fetch(call, cursor)
         else:
             route.driver.submit(call)
         return call
+
+    def _joined(self, request: Request) -> Request:
+        """A call that belongs to a conversation, by its key instead of its handle. Raises Fault when it has ended.
+
+        Where the call does not say what its client can be asked, the conversation knows.
+        """
+        assert self.conversations is not None, "a dispatcher of calls that belong to conversations needs them"
+        conversation = self.conversations.check(request.conversation, request.tenant, request.principal)
+        given = request.input or Input()
+        if not given.capabilities:
+            given = given._replace(capabilities=conversation.record.capabilities)
+        return replace(request, conversation=conversation.key, input=given if any(given) else None)
+
+    def _cursor(self, route: Route, arguments: dict[str, Any], request: Request) -> Cursor | None:
+        """Where the call goes on, if it goes on; its arguments are then what is left. Raises Fault for a bad cursor."""
+        if route.paging is None or not (handle := arguments.pop(CURSOR, "")):
+            return None
+        cursor = self.kept.open(handle, request.tenant, request.principal)
+        route.paging.check(cursor, arguments)
+        if isinstance(cursor, Keyed):
+            arguments.update(keyed.arguments(cursor.keys))
+        return cursor
+
+    async def fetch(self, cursor: Spooled, timeout_seconds: float) -> "Fetched":
+        """A page of a result that is kept, for who has nothing but its cursor. Raises Fault."""
+        self._expect_room(timeout_seconds)
+        began = self.clock()
+        self.under_way += 1
+        try:
+            answer = await self.kept.fetch(cursor, timeout_seconds)
+        finally:
+            self.under_way -= 1
+        return Fetched(answer, Timing(backend=self.clock() - began))
+
+    def _fetch(self, call: Call, cursor: Spooled) -> None:
+        task = call.task = asyncio.get_running_loop().create_task(call.fetch(cursor))
+        self._fetching.add(task)
+        task.add_done_callback(self._fetching.discard)
 
     def _open(self, call: Call, confirm: str, given: Input | None, news: News | None) -> Answer | None:
         """Gives a call what only some calls take along. Returns what to ask its user first, if anything."""
@@ -197,10 +287,26 @@ class Dispatcher:
             call.extras = Extras(news=news, input=given)
         return None
 
-    def _route(self, name: str) -> Route:
+    def _expect_room(self, timeout_seconds: float) -> None:
+        """Raises Fault when a call cannot be taken on, whatever it wants."""
+        if not 0 < timeout_seconds <= TIMEOUT_MAX_SECONDS:
+            raise Fault(
+                Reason.DEADLINE_REQUIRED,
+                f"timeout_ms is {timeout_seconds * 1000:.0f}; every call needs one, from 1 to 86400000.",
+            )
         if self.draining:
             raise Fault(Reason.DRAINING, "This pooler is being shut down and takes no new calls.")
+        if self.under_way >= self.calls_max:
+            sentence = f"This pooler has {self.calls_max} calls under way, as many as it may. Try again in 0.1 s."
+            raise Fault(Reason.TOO_MANY_CALLS, sentence, {"retry_after_ms": "100"})
+
+    def _route(self, name: str) -> Route:
         try:
             return self.routes[name]
         except KeyError:
             raise Fault(Reason.OPERATION_NOT_FOUND, f"There is no operation {name!r}.") from None
+
+
+def _caller(request: Request) -> Caller:
+    request_id = request.request_id or uuid.uuid4().hex
+    return Caller(request.tenant, request.principal, request_id, request.traceparent, request.conversation)

@@ -40,6 +40,11 @@ _READ: Mapping[str, Callable[[str], Any]] = {
 }
 
 
+def behind(operation: str) -> str:
+    """What the statement of the pages behind the first one is called."""
+    return f"{operation} (next page)"
+
+
 def arguments(keys: Sequence[Any]) -> Mapping[str, Any]:
     """The keys of a cursor, as further arguments of the statement."""
     return {f"{ARGUMENT}{number}": _read(key) for number, key in enumerate(keys, 1)}

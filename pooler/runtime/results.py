@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 CURSOR_SECONDS = 86_400.0
 """How long a cursor opens at the most. What it stands for is given up earlier, unless it is fetched by key."""
+CURSOR = "cursor"
+"""The argument of a call that goes on."""
 RESULT_BYTES = 4096
 """What a kept result costs beside its rows, as its tenant's account has it; about 3 kB were measured."""
 
@@ -46,6 +48,15 @@ class Paging(NamedTuple):
     def digest(self, arguments: Mapping[str, Any]) -> bytes:
         """Tells this call from all others, and these keys from what they were before a reload."""
         return cursors.digest(" ".join([self.operation, *self.keys]), arguments)
+
+    def check(self, cursor: Cursor, arguments: Mapping[str, Any]) -> None:
+        """Raises Fault (INVALID_ARGUMENTS) when a cursor comes with another call than it was made for."""
+        if isinstance(cursor, Keyed) != bool(self.keys) or cursor.digest != self.digest(arguments):
+            raise Fault(
+                Reason.INVALID_ARGUMENTS,
+                f"This cursor belongs to another call: repeat the arguments with which {self.operation} was called, "
+                f"unchanged, beside `{CURSOR}`; or {REMEDIES['cursor']}.",
+            )
 
 
 class Owner(NamedTuple):
@@ -240,13 +251,3 @@ class Results:
 
     def _seal(self, cursor: Cursor, owner: Owner) -> str:
         return self._sealer.seal("cursor", cursors.encode(cursor), *owner, self._wall() + CURSOR_SECONDS)
-
-
-def check(cursor: Cursor, paging: Paging, arguments: Mapping[str, Any]) -> None:
-    """Raises Fault (INVALID_ARGUMENTS) when a cursor comes with another call than it was made for."""
-    if isinstance(cursor, Keyed) != bool(paging.keys) or cursor.digest != paging.digest(arguments):
-        raise Fault(
-            Reason.INVALID_ARGUMENTS,
-            f"This cursor belongs to another call: repeat the arguments with which {paging.operation} was called, "
-            f"unchanged, beside `cursor`; or {REMEDIES['cursor']}.",
-        )

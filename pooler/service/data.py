@@ -12,13 +12,13 @@ from pooler.runtime.turns import Outcome
 from pooler.service import convert, faults
 from pooler.service.catalogue import Board
 from pooler.service.exchange import Exchange, Limits
+from pooler.service.pages import PagesMixin
 from protos.penstock.v1 import pooler_pb2 as pb
-from protos.penstock.v1 import pooler_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class PoolerServicer(pooler_pb2_grpc.PoolerServiceServicer):
+class PoolerServicer(PagesMixin):
     """The data plane. `boot_id` is this process's random name."""
 
     def __init__(self, dispatcher: Dispatcher, board: Board, limits: Limits, boot_id: str) -> None:

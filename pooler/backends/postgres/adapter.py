@@ -11,7 +11,7 @@ import structlog
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-from pooler.backends import base, statements, streams, traces
+from pooler.backends import base, by_key, statements, streams, traces
 from pooler.backends.base import (
     Answer,
     BackendError,
@@ -75,7 +75,7 @@ class Adapter(base.Adapter[Connection, Plan]):
         self._watched = True
 
     def prepare(self, operation: Operation) -> Plan:
-        statement = statements.parse(operation.statement or "", statements.POSTGRES)
+        statement = by_key.page(operation, statements.POSTGRES)
         rendered = statement.render("numeric_dollar")
         return Plan(
             name=operation.name,

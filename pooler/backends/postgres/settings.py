@@ -4,7 +4,7 @@ import re
 
 from pydantic import Field, SecretStr, field_validator
 
-from pooler.backends import base, statements
+from pooler.backends import base, by_key, statements
 from pooler.backends.base import Operation
 
 _URL = re.compile(r"postgres(ql)?://\S+|(\w+\s*=\s*('(?:[^'\\]|\\.)*'|\S*)\s*)+")
@@ -30,3 +30,7 @@ class Settings(base.Settings):
         if not found and statements.parse(operation.statement or "", statements.POSTGRES).verb == "COPY":
             found.append("COPY streams to the client, which a call cannot do: use SELECT or INSERT")
         return found
+
+    def check_keys(self, operation: Operation) -> list[str]:
+        """The columns must be there, as far as that can be seen."""
+        return by_key.faults(operation, statements.POSTGRES)

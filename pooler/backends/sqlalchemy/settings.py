@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
 
-from pooler.backends import base, statements
+from pooler.backends import base, by_key, statements
 from pooler.backends.base import Operation
 from pooler.backends.statements import Lexis
 
@@ -52,3 +52,7 @@ class Settings(base.Settings):
     def check(self, operation: Operation) -> list[str]:
         """What every SQL statement must keep to."""
         return statements.faults(operation, self.lexis)
+
+    def check_keys(self, operation: Operation) -> list[str]:
+        """The columns must be there, as far as that can be seen, and the dialect must be one that is known."""
+        return by_key.faults(operation, self.lexis)
