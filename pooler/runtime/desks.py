@@ -15,11 +15,12 @@ import orjson
 
 from pooler.backends.base import Answer, Caller
 from pooler.clock import Clock
-from pooler.core.sessions import Act, Limits, Tools, retry_seconds
+from pooler.core.sessions import Act, Ending, Limits, Tools, retry_seconds
 from pooler.errors import Fault
 from pooler.runtime.driver import Driver
 from pooler.runtime.handles import Sealer, expired
 from pooler.runtime.holds import tell
+from pooler.runtime.pins import Pins
 from pooler.runtime.session_faults import Sentences, restarted
 from pooler.runtime.sessions import Session
 from pooler.runtime.turns import Timing, Turn
@@ -35,10 +36,14 @@ SLACK_SECONDS = 86_400.0
 
 
 class Settings(NamedTuple):
-    """What a backend's sessions may take, and whether they have transactions."""
+    """What callers of a backend may keep."""
 
-    limits: Limits
+    limits: Limits | None
+    """What its sessions may take; None: there are none."""
     transactional: bool
+    """Whether a session is a transaction."""
+    pin_idle_seconds: float | None = None
+    """How long a pinned caller keeps an idle connection; None: nobody is pinned."""
 
 
 class Carrier(Protocol):
@@ -85,16 +90,30 @@ class Beginning:
 
 
 class Desk:
-    """One backend's sessions: how many there may be, and what each of them is told to its caller."""
+    """One backend's sessions and pinned callers: who carries a call out, and how many sessions there may be."""
 
-    def __init__(self, desks: "Desks", driver: Driver, limits: Limits, transactional: bool) -> None:
-        self.limits = limits
+    def __init__(self, desks: "Desks", driver: Driver, settings: Settings) -> None:
         self._desks = desks
         self._driver = driver
-        self._tools = Tools.of(driver.name, transactional)
-        self._sentences = Sentences(driver.name, self._tools, transactional)
+        self._tools = Tools.of(driver.name, settings.transactional)
+        self._sentences = Sentences(driver.name, self._tools, settings.transactional)
         self._acts = {self._tools.commit: Act.COMMIT, self._tools.rollback: Act.ROLLBACK}
         self._sessions: set[Session] = set()
+        self._pins = Pins(driver, 0.0)
+        self.settings = settings
+
+    @property
+    def settings(self) -> Settings:
+        """May be replaced at any time; sessions that are open go on by those that they began with."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._settings = settings
+        if settings.pin_idle_seconds is None:
+            self._pins.drain()
+        else:
+            self._pins.idle_seconds = settings.pin_idle_seconds
 
     def __len__(self) -> int:
         """How many sessions there are, those included that wait for their connection."""
@@ -102,18 +121,19 @@ class Desk:
 
     def serves(self, driver: Driver, transactional: bool) -> bool:
         """Whether it is still the one for a backend, after a reload."""
-        return self._driver is driver and self._sentences.transactional == transactional
+        return self._driver is driver and self._settings.transactional == transactional
 
     def carrier(self, operation: str, arguments: dict[str, Any], caller: Caller) -> Carrier | None:
         """Who carries a call out; None: its pool. Takes the session out of its arguments.
 
         Raises Fault when it names a session that is not its caller's, or not there any more.
         """
-        if operation == self._tools.begin:
+        limits, _, pin_idle_seconds = self._settings
+        if limits is not None and operation == self._tools.begin:
             return Beginning(self)
-        handle = arguments.pop(ARGUMENT, None)
+        handle = arguments.pop(ARGUMENT, None) if limits is not None else None
         if handle is None:
-            return None
+            return None if pin_idle_seconds is None else self._pins
         session = self._desks.find(handle, caller)
         if session.driver is not self._driver:
             raise self._sentences.elsewhere(operation, session.driver.name)
@@ -121,26 +141,40 @@ class Desk:
 
     def begin(self, turn: Turn) -> Session | None:
         """A session for the caller of a call, who is told; None where there are as many as there may be."""
-        if len(self._sessions) >= self.limits.sessions_max:
+        limits = self._settings.limits
+        assert limits is not None, "without sessions there is no operation that begins one"
+        if len(self._sessions) >= limits.sessions_max:
             lives = (session.life for session in self._sessions)
-            seconds = retry_seconds(lives, self.limits, self._driver.now)
-            tell(turn, self._sentences.too_many(self.limits.sessions_max, seconds), Timing())
+            seconds = retry_seconds(lives, limits, self._driver.now)
+            tell(turn, self._sentences.too_many(limits.sessions_max, seconds), Timing())
             return None
-        session = Session(self._driver, self, self.limits, self._sentences, turn)
+        session = Session(self._driver, self, limits, self._sentences, turn)
         self._sessions.add(session)
         session.begin()
+        self._pins.wait(session)
         return session
 
     def opened(self, session: Session) -> Answer:
         """A session can be used: its handle, and how long it lasts."""
+        self._pins.served(session)
         limits = session.life.limits
         bounds = {"idle_seconds": limits.idle_seconds, "lifetime_seconds": limits.lifetime_seconds}
         return Answer(orjson.dumps({"session": self._desks.opened(session), **bounds}))
 
     def gone(self, session: Session) -> None:
         """A session is over."""
+        self._pins.served(session)
         self._sessions.discard(session)
         self._desks.gone(session)
+
+    def end(self, conversation: str) -> None:
+        """A conversation is over, and with it the sessions that it left open."""
+        for session in [each for each in self._sessions if each.owner.conversation == conversation]:
+            session.close(Ending.LEFT)
+
+    def drain(self) -> None:
+        """The pooler is being shut down: what nobody uses is given back. Sessions have their grace."""
+        self._pins.drain()
 
 
 class Desks:
@@ -162,12 +196,14 @@ class Desks:
     def install(self, drivers: Mapping[str, Driver], settings: Mapping[str, Settings]) -> Mapping[str, Desk]:
         """The desks of a configuration, by backend. Sessions that are open go on by the limits that they began with."""
         before, self._desks = self._desks, {}
-        for name, (limits, transactional) in settings.items():
-            desk = before.get(name)
-            if desk is None or not desk.serves(drivers[name], transactional):
-                desk = Desk(self, drivers[name], limits, transactional)
-            desk.limits = limits
+        for name, each in settings.items():
+            desk = before.pop(name, None)
+            if desk is None or not desk.serves(drivers[name], each.transactional):
+                desk = Desk(self, drivers[name], each)
+            desk.settings = each
             self._desks[name] = desk
+        for desk in before.values():
+            desk.drain()
         return self._desks
 
     def find(self, handle: str, caller: Caller) -> Session:
@@ -187,8 +223,18 @@ class Desks:
         """Enters a session that can be used. Returns its handle."""
         self._open[session.number] = session
         until = self._wall() + session.life.limits.lifetime_seconds + SLACK_SECONDS
-        owner = session.turn.caller
+        owner = session.owner
         return self._sealer.seal(KIND, self._boot + session.number, owner.tenant, owner.principal, until)
+
+    def end(self, conversation: str) -> None:
+        """A conversation is over, and with it the sessions that it left open."""
+        for desk in self._desks.values():
+            desk.end(conversation)
+
+    def drain(self) -> None:
+        """The pooler is being shut down."""
+        for desk in self._desks.values():
+            desk.drain()
 
     def gone(self, session: Session) -> None:
         """Remembers how a session ended, if anybody could ask."""

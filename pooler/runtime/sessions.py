@@ -41,6 +41,7 @@ class Session(Hold):
     def __init__(self, driver: Driver, keeper: Keeper, limits: Limits, sentences: Sentences, opener: Turn) -> None:
         super().__init__(driver, opener, opener.give_up_at)
         self.life = Life(limits)
+        self.owner = opener.caller
         self.number = secrets.token_bytes(NUMBER_BYTES)
         self.sentences = sentences
         self._keeper = keeper

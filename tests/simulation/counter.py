@@ -23,11 +23,12 @@ class Counter(Rig):
         rules: dict[str, Any] | None = None,
         limits: Limits | None = None,
         transactional: bool = True,
+        pin_idle_seconds: float | None = None,
         **more: Any,
     ) -> None:
         super().__init__(rules, **more)
         self.desks = Desks(Sealer("sim", [KEY], lambda: self.now), lambda: self.now)
-        settings = {"legacy": Settings(limits or Limits(sessions_max=2), transactional)}
+        settings = {"legacy": Settings(limits or Limits(sessions_max=2), transactional, pin_idle_seconds)}
         self.desk: Desk = self.desks.install({"legacy": self.driver}, settings)["legacy"]
 
     def ask(
