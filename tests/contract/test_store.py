@@ -159,6 +159,22 @@ async def test_an_event_whose_key_has_no_entry_is_not_kept(store: Store) -> None
     assert await store.read("a", 0) == []
 
 
+async def test_what_stands_under_a_key_goes_at_once_with_its_events(store: Store) -> None:
+    for key in ("a", "a.r1", "a.r2", "a-r3", "a/r4", "ab.r5", "b.a.r6"):
+        await store.put("run", key, b"", LATER)
+        await store.append(key, 1, b"event")
+    await store.put("task", "a.r1", b"", LATER)
+
+    await store.delete_under("a")
+    await store.delete_under("nothing")
+
+    assert [key for key, _ in await store.all("run")] == ["a", "a-r3", "a/r4", "ab.r5", "b.a.r6"]
+    assert await store.all("task") == []
+    await store.put("run", "a.r1", b"", LATER)
+    assert await store.read("a.r1", 0) == []
+    assert await store.read("a", 0) == [(1, b"event")]
+
+
 async def test_a_sweep_takes_what_has_expired_and_nothing_else(opens: Opens, wall: Wall) -> None:
     store = await opens(StoreBounds(count_max=10))
     for number in range(10):

@@ -232,6 +232,7 @@ class Conversations:
         work: list[Awaitable[None]] = [belonging.end() for belonging in belongings]
         work += [ending for room in self.ended if (ending := room(conversation.key)) is not None]
         work += [self._store.delete(KIND, conversation.key), self._store.delete(NOTE, conversation.key)]
+        work.append(self._store.delete_under(conversation.key))  # what an earlier process has stored of it
         for failure in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(failure, BaseException):
                 log.error(
@@ -281,7 +282,6 @@ class Conversations:
             self.end(self._open[life.key])
         since, self._looked_at = self._looked_at, now
         await self._keep_uses(since, self.limits.idle_seconds * KEPT_SHARE)
-        await self._store.sweep(now)
 
     async def _keep_uses(self, since: float, late_seconds: float) -> None:
         """Writes the records of those that were used after a time and whose records are so late or later."""

@@ -47,6 +47,10 @@ class Store(ABC):
         """Removes an entry, and the events of its key unless another kind has an entry with it. Harmless twice."""
 
     @abstractmethod
+    async def delete_under(self, key: str) -> None:
+        """Removes every entry, of whatever kind, whose key is this one, a dot and something more; and their events."""
+
+    @abstractmethod
     async def append(self, key: str, seq: int, event: bytes) -> None:
         """Adds an event to the log of a key; one with the same number is replaced. Raises Fault (STORE_FULL).
 

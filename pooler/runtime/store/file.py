@@ -78,6 +78,11 @@ class StoreFile:
         """Removes an entry, and the events that it was the last to hold."""
         self._remove("DELETE FROM entries WHERE kind = ? AND key = ? RETURNING key, length(value)", kind, key)
 
+    def delete_under(self, key: str) -> None:
+        """Removes what has this key before a dot. (In the order of characters, a slash comes after a dot.)"""
+        below = "DELETE FROM entries WHERE key > ? AND key < ? RETURNING key, length(value)"
+        self._remove(below, f"{key}.", f"{key}/")
+
     def append(self, key: str, seq: int, event: bytes) -> None:
         """Adds an event where its key has an entry. Raises Fault when there is no room."""
         self.sweep(self._wall())

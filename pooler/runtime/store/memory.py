@@ -24,6 +24,8 @@ class MemoryStore(Store):
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._kinds: dict[str, set[str]] = {}
         """By key: the kinds that have an entry with it."""
+        self._under: dict[str, set[str]] = {}
+        """By what stands before a key's first dot: the keys that have one."""
         self._logs: dict[str, dict[int, bytes]] = {}
         self._times: list[tuple[float, str, str]] = []
         """A heap of when what expires; an entry that was replaced or deleted has left its old time behind."""
@@ -39,6 +41,8 @@ class MemoryStore(Store):
         self._weigh(value, before.value if before else None)
         self._entries[kind, key] = _Entry(value, expires_at)
         self._kinds.setdefault(key, set()).add(kind)
+        if "." in key:
+            self._under.setdefault(_above(key), set()).add(key)
         heappush(self._times, (expires_at, kind, key))
         if len(self._times) > 2 * len(self._entries) + HEAP_SLACK:
             self._times = [(entry.expires_at, *name) for name, entry in self._entries.items()]
@@ -58,6 +62,11 @@ class MemoryStore(Store):
     async def delete(self, kind: str, key: str) -> None:
         self._delete(kind, key)
 
+    async def delete_under(self, key: str) -> None:
+        for below in list(self._under.get(key, ())):
+            for kind in list(self._kinds[below]):
+                self._delete(kind, below)
+
     async def append(self, key: str, seq: int, event: bytes) -> None:
         self._sweep(self._wall())
         if key in self._kinds:
@@ -76,6 +85,7 @@ class MemoryStore(Store):
     async def close(self) -> None:
         self._entries.clear()
         self._kinds.clear()
+        self._under.clear()
         self._logs.clear()
         self._times.clear()
 
@@ -97,8 +107,16 @@ class MemoryStore(Store):
         self._kinds[key].discard(kind)
         if not self._kinds[key]:
             del self._kinds[key]
+            self._leave(key)
             for event in self._logs.pop(key, {}).values():
                 self._forget(event)
+
+    def _leave(self, key: str) -> None:
+        if "." in key:
+            siblings = self._under[_above(key)]
+            siblings.discard(key)
+            if not siblings:
+                del self._under[_above(key)]
 
     def _weigh(self, value: bytes, replaced: bytes | None) -> None:
         """Counts what is about to be kept. Raises Fault when there is no room for it, and has counted nothing then."""
@@ -111,3 +129,7 @@ class MemoryStore(Store):
     def _forget(self, value: bytes) -> None:
         self._count -= 1
         self._bytes -= ENTRY_BYTES + len(value)
+
+
+def _above(key: str) -> str:
+    return key.partition(".")[0]

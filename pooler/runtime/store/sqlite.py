@@ -40,6 +40,9 @@ class SqliteStore(Store):
     async def delete(self, kind: str, key: str) -> None:
         await self._ask(lambda file: file.delete(kind, key))
 
+    async def delete_under(self, key: str) -> None:
+        await self._ask(lambda file: file.delete_under(key))
+
     async def append(self, key: str, seq: int, event: bytes) -> None:
         await self._ask(lambda file: file.append(key, seq, event))
 
