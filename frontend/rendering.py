@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 import structlog
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, GetPromptResult, ReadResourceResult, Result
+from mcp_types import CallToolResult, GetPromptResult, InputRequiredResult, ReadResourceResult, Result
 from mcp_types.jsonrpc import INVALID_PARAMS
 from pydantic import ValidationError
 
@@ -176,10 +176,9 @@ def answer_of(event: RunEvent, note: Note) -> Json | None:
 
 def result_of(reply: Reply, note: Note) -> Json:
     """A reply as the result that the request's method asks for. Raises MCPError for what is no such result."""
-    if reply.asks:
-        asked: Json = orjson.loads(reply.body)
-        return {**asked, "resultType": "input_required"}
     try:
+        if reply.asks:
+            return workers_own(InputRequiredResult, note.name, reply) | {"resultType": "input_required"}
         return _RESULTS[note.method](reply, note) | {"resultType": "complete"}
     except PoolerError as error:
         return failure_of(error, note)

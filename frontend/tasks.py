@@ -21,7 +21,7 @@ from mcp_types.jsonrpc import HEADER_MISMATCH, METHOD_NOT_FOUND
 
 from frontend.auth import Caller
 from frontend.errors import HANDLE_REASONS, PoolerError, as_protocol_error, invalid_params, missing_capability
-from frontend.events import Accepted, Done, InputRequired, Page, RunEvent, RunState, RunStatus
+from frontend.events import Accepted, Done, InputRequired, Page, Reply, RunEvent, RunState, RunStatus
 from frontend.operations import Operation
 from frontend.pooler_client import Call, Runs, Terms
 from frontend.preparing import digest_of
@@ -90,7 +90,7 @@ class Tasks:
             raise invalid_params("The requestState belongs to another call: repeat the one that it came with")
         state = await self._runs.answer(call.caller, run, call.input_responses or b"{}")
         if state.status == RunStatus.INPUT_REQUIRED:
-            return _asked(state.input_requests, call.request_state)
+            return _asked(state.input_requests, call.request_state, note)
         events = self._runs.attach(call.caller, run, int(seq) if seq.isdecimal() else 0)
         return await self._settle(ctx, call, note, run, events)
 
@@ -114,7 +114,7 @@ class Tasks:
                         case Page(reply):
                             return result_of(reply, note)
                         case InputRequired(requests):
-                            return _asked(requests, f"{run}~{event.seq}")
+                            return _asked(requests, f"{run}~{event.seq}", note)
                         case Done(PoolerError() as error):
                             raise error
                         case _:
@@ -182,8 +182,9 @@ def _bound_ms(operation: Operation) -> int:
     return operation.timeout_ms + operation.queue_timeout_ms
 
 
-def _asked(requests: bytes, state: str) -> Json:
-    return {"resultType": "input_required", "inputRequests": orjson.loads(requests or b"{}"), "requestState": state}
+def _asked(requests: bytes, state: str, note: Note) -> Json:
+    body = {"inputRequests": orjson.loads(requests or b"{}"), "requestState": state}
+    return result_of(Reply(orjson.dumps(body), content=False, timing_ms={}, asks=True), note)
 
 
 def _task(state: RunState, bound_ms: int) -> Json:

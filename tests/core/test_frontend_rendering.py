@@ -160,7 +160,8 @@ def test_a_prompt_is_what_the_user_says():
 
 @pytest.mark.parametrize("method", [TOOL, RESOURCE, PROMPT])
 def test_a_reply_that_asks_is_a_round_of_any_request(method: str):
-    asked = {"inputRequests": {"name": {"method": "elicitation/create", "params": {}}}, "requestState": "s"}
+    form = {"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}}
+    asked = {"inputRequests": {"name": {"method": "elicitation/create", "params": form}}, "requestState": "s"}
     assert result_of(reply(asked, asks=True), Note(method, "x")) == {**asked, "resultType": "input_required"}
 
 

@@ -105,11 +105,10 @@ for _method in (
 
 
 @asynccontextmanager
-async def scripted() -> AsyncIterator[tuple[ScriptedPooler, str]]:
-    """The pooler, and where it listens."""
+async def scripted(*operations: pb.Operation) -> AsyncIterator[tuple[ScriptedPooler, str]]:
+    """A pooler that offers these operations, and where it listens."""
     pooler = ScriptedPooler()  # type: ignore[abstract] # the rest of its methods are set above, or not implemented
-    # Nobody asks for a catalogue in vain.
-    pooler.say("WatchCatalogue", asyncio.Event())
+    pooler.say("WatchCatalogue", pb.Catalogue(revision="1", operations=operations), asyncio.Event())
     server = grpc.aio.server()
     pooler_pb2_grpc.add_PoolerServiceServicer_to_server(pooler, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
