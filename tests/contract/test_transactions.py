@@ -129,11 +129,8 @@ async def test_nothing_runs_as_part_of_a_transaction_that_is_over(pair: Pair) ->
     assert await pair.seen(pair.watcher) == 0
 
 
-async def test_after_a_cancel_the_transactions_state_is_told_and_nothing_of_it_is_kept_by_a_rollback(
-    pair: Pair,
-) -> None:
+async def test_after_a_statement_that_was_cancelled_the_transactions_state_is_told(pair: Pair) -> None:
     await pair.adapter.begin(pair.session)
-    await pair.do("put", value=pair.value)
     work = asyncio.ensure_future(pair.do("slow", seconds=25))
     await eventually(1, pair.subject.busy, "busy connections")
     work.cancel()
@@ -141,10 +138,13 @@ async def test_after_a_cancel_the_transactions_state_is_told_and_nothing_of_it_i
     assert work.cancelled()
     if await pair.adapter.cancel(pair.session) is Verdict.DISCARD:
         return
-    await eventually(0, pair.subject.busy, "busy connections")
     if pair.told() == "open":
+        await pair.do("put", value=pair.value)
         assert await pair.seen(pair.session) == 1
+    else:
+        assert await pair.failure("put", value=pair.value) == (FailureKind.USER_ERROR, False)
     await pair.adapter.rollback(pair.session)
+    await eventually(0, pair.subject.busy, "busy connections")
     assert (await pair.seen(pair.session), await pair.seen(pair.watcher)) == (0, 0)
 
 

@@ -12,10 +12,8 @@ from psycopg.pq.abc import PGresult
 
 from pooler.backends.base import Window
 from pooler.backends.postgres.loaders import LOADERS
+from pooler.backends.streams import PIECE_BYTES
 from pooler.backends.tables import BATCH_ROWS, Page
-
-PIECE_BYTES = 262_144
-"""Of the server's text; to read and write so much takes 1 to 2 ms."""
 
 
 class Rows:

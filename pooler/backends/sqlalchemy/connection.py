@@ -23,8 +23,10 @@ class Connection(base.Connection):
     """What the server calls this connection, where that is known."""
     read_only: bool | None = None
     """What the session was told last; None: nothing, or nobody knows."""
-    rows_max: int = 0
-    """The row limit that the session was told last; 0: none."""
+    limits: str = ""
+    """The bounds on results that the session was told last; empty: none."""
+    result: sqlalchemy.CursorResult[Any] | None = None
+    """What is being fetched. Belongs to the thread; others may look whether there is one while the thread is idle."""
     severed: bool = False
     """The socket was cut on our side, so that its end says nothing about the server's."""
 

@@ -80,9 +80,17 @@ class Doors:
         if sql is None:
             return
         try:
+            self._drop_result(connection, sql)
             sql.close()
         except Exception as error:  # noqa: BLE001 - a dead connection may refuse its close; the proof comes after it
             log.debug("driver failed to close", tag=str(connection.tag), error=type(error).__name__)
+
+    def _drop_result(self, connection: Connection, sql: sqlalchemy.Connection) -> None:
+        """A connection that ends in the midst of a result says nothing more: a ROLLBACK would wait for the rows."""
+        result, connection.result = connection.result, None
+        if result is not None:
+            self._manners.forget(result)
+            sql.invalidate()
 
     async def reopen(self, connection: Connection) -> None:
         """Closes and opens it in its own thread, keeping its slot: only where that is cheap and certain."""
@@ -91,7 +99,7 @@ class Doors:
 
     async def close(self, connection: Connection, force: bool) -> bool:
         """Ends a connection. True: the driver has closed it, and the server too as far as its manners can tell."""
-        if force and connection.thread.busy:
+        if connection.result is not None or (force and connection.thread.busy):
             await self._manners.kill(connection, self)
         return await self._end(connection, CLOSE_SECONDS) and await self._manners.gone(connection, self)
 

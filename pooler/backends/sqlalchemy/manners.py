@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+import sqlalchemy
 from sqlalchemy import URL
 
-from pooler.backends.base import FailureKind, Notes, Tag, Traits
+from pooler.backends.base import FailureKind, Notes, Tag, Traits, Transaction
 from pooler.backends.sqlalchemy.connection import Connection
 
 CONNECT_SECONDS = 10
@@ -45,8 +46,26 @@ class Manners:
     def opened(self, connection: Connection) -> None:
         """Learns what must be known of a new connection."""
 
-    def begin(self, connection: Connection, read: bool, rows_max: int, seconds: float) -> None:
-        """Before a statement: its transaction, how many rows will be looked at, the bound on blocking reads."""
+    def expect_alive(self, connection: Connection) -> None:
+        """Raises BackendError (DEAD, not started) when the connection is known to have ended since its last use."""
+
+    def prepare(self, connection: Connection, read: bool, rows_max: int, seconds: float) -> None:
+        """Before a statement: how many rows will be looked at (0: all), and the bound on blocking reads."""
+        self.expect_alive(connection)
+
+    def begin_read(self, connection: Connection) -> None:
+        """Before a read that is a transaction of its own."""
+
+    def begin(self, connection: Connection) -> None:
+        """Opens a session's transaction; a driver by the book has one open with its first statement."""
+
+    def transaction(self, connection: Connection) -> Transaction:
+        """Where a session's transaction stands after a statement that did not fail."""
+        return "open"
+
+    def transaction_after_failure(self, connection: Connection) -> Transaction:
+        """The same after one that failed or was stopped. By default only its end is possible."""
+        return "failed"
 
     def reset(self, connection: Connection) -> bool:
         """Removes what the last user left. False: nobody knows how."""
@@ -59,6 +78,17 @@ class Manners:
     async def stop(self, connection: Connection, doors: Doors) -> bool:
         """Stops the statement that runs in the thread, until the thread is idle. False: nobody knows how."""
         return False
+
+    async def leave(self, connection: Connection, doors: Doors) -> bool:
+        """Has the database bring no more rows of a result, while the thread is idle. False: nobody knows how.
+
+        A driver by the book does that when its cursor is closed.
+        """
+        return True
+
+    def forget(self, result: sqlalchemy.CursorResult[Any]) -> None:
+        """Lets go of a result whose connection is about to be closed."""
+        result.close()
 
     def settle(self, connection: Connection) -> None:
         """After a stop: makes sure that nothing of it can reach the next statement."""

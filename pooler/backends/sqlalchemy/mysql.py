@@ -13,19 +13,24 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import ip_address
+from math import ceil
 from socket import SHUT_RDWR
 from typing import Any
 
 import pymysql
+import sqlalchemy
+from pymysql.constants import SERVER_STATUS
 from sqlalchemy.exc import SQLAlchemyError
 
-from pooler.backends.base import BackendError, Failure, FailureKind, Notes, Tag, Traits
+from pooler.backends.base import BackendError, Failure, FailureKind, Notes, Tag, Traits, Transaction
 from pooler.backends.sqlalchemy import mysql_census
 from pooler.backends.sqlalchemy.connection import Connection
 from pooler.backends.sqlalchemy.manners import CONNECT_SECONDS, Doors, Manners
 from pooler.runtime.sockets import duplicate, ended, has_news
 
 COM_RESET_CONNECTION = 0x1F
+KILLED = 1317
+"""What a statement says that was stopped by KILL QUERY."""
 STOP_SECONDS = 5.0
 GONE_SECONDS = 3.0
 ASK_AGAIN_SECONDS = 0.02
@@ -35,6 +40,9 @@ LOGIN_READ_SECONDS = 60
 
 MARGIN_SECONDS = 15.0
 """A blocking read may outlast its call by this much: the hands cancel at the call's own bound, and have 10 s for it."""
+
+LEFT_ROWS = 1000
+"""Read at once when a result is given up; what is on its way fits the sockets' buffers."""
 
 _KINDS = {
     1040: FailureKind.LIMIT,  # too many connections
@@ -52,7 +60,7 @@ _KINDS = {
     2013: FailureKind.DEAD,
     2014: FailureKind.DEAD,  # out of step: nothing it says can be trusted
     4031: FailureKind.DEAD,  # MySQL 8: idle for too long
-    1317: FailureKind.CANCELLED,
+    KILLED: FailureKind.CANCELLED,
     1969: FailureKind.TIMEOUT,  # MariaDB: max_statement_time
     3024: FailureKind.TIMEOUT,  # MySQL: max_execution_time
     1020: FailureKind.BUSY_RETRY,  # MariaDB: the row has changed since the snapshot
@@ -87,24 +95,44 @@ class MysqlManners(Manners):
         connection.duplicate = duplicate(driver._sock.fileno())
         connection.notes = mysql_census.whereabouts(driver)
 
-    def begin(self, connection: Connection, read: bool, rows_max: int, seconds: float) -> None:
-        driver = connection.driver
+    def expect_alive(self, connection: Connection) -> None:
         if connection.duplicate is not None and has_news(connection.duplicate):  # only its end is told unasked
             words = "the server closed the connection while it was idle"
             raise BackendError(Failure(FailureKind.DEAD, words, started=False))
+
+    def prepare(self, connection: Connection, read: bool, rows_max: int, seconds: float) -> None:
+        self.expect_alive(connection)
+        driver = connection.driver
         driver._read_timeout = seconds + MARGIN_SECONDS  # PyMySQL looks at it before each read
-        if connection.rows_max != rows_max:
+        if rows_max:
             # Or an unread result would have to be read to its end. A statement's own LIMIT goes first.
-            _say(driver, f"SET sql_select_limit = {rows_max:d}")
-            connection.rows_max = rows_max
-        if read:
-            _say(driver, "START TRANSACTION READ ONLY")
+            limits = f"sql_select_limit = {rows_max:d}"
+        else:
+            # All of it may have to wait for its reader, for which the server has no patience by itself.
+            limits = f"sql_select_limit = DEFAULT, net_write_timeout = {ceil(seconds + MARGIN_SECONDS):d}"
+        if connection.limits != limits:
+            _say(driver, f"SET {limits}")
+            connection.limits = limits
+
+    def begin_read(self, connection: Connection) -> None:
+        _say(connection.driver, "START TRANSACTION READ ONLY")
+
+    def begin(self, connection: Connection) -> None:
+        _say(connection.driver, "START TRANSACTION")
+
+    def transaction(self, connection: Connection) -> Transaction:
+        """As the server said with its last OK: a deadlock ends a transaction, and so does many a CREATE or ALTER."""
+        return "open" if connection.driver.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS else "none"
+
+    def transaction_after_failure(self, connection: Connection) -> Transaction:
+        _say(connection.driver, "DO 0")  # an error does not say it
+        return self.transaction(connection)
 
     def reset(self, connection: Connection) -> bool:
         driver = connection.driver
         driver._execute_command(COM_RESET_CONNECTION, b"")
         driver._read_ok_packet()
-        connection.rows_max = 0
+        connection.limits = ""
         _say(driver, f"SET NAMES {driver.charset}, autocommit = {int(bool(driver.autocommit_mode))}")
         if driver.sql_mode is not None or driver.init_command is not None:
             return False  # what the URL asked for at the start is gone; only a new connection has it again
@@ -115,11 +143,25 @@ class MysqlManners(Manners):
     async def stop(self, connection: Connection, doors: Doors) -> bool:
         return await self._kill(connection, doors, "KILL QUERY")
 
+    async def leave(self, connection: Connection, doors: Doors) -> bool:
+        if not _is_bringing(connection.driver):
+            return True
+        if not await self.stop(connection, doors):
+            return False
+        await connection.thread.submit(lambda: _read_to_the_end(connection))
+        return True
+
+    def forget(self, result: sqlalchemy.CursorResult[Any]) -> None:
+        unread = getattr(result.cursor, "_result", None)
+        if unread is not None:
+            unread.unbuffered_active = False  # or PyMySQL would read it to its end, on whatever socket is left
+        result.close()
+
     def settle(self, connection: Connection) -> None:
         try:
             _say(connection.driver, "DO 0")
         except pymysql.err.OperationalError as error:
-            if error.args[0] != 1317:
+            if error.args[0] != KILLED:
                 raise
             _say(connection.driver, "DO 0")
 
@@ -182,6 +224,23 @@ class MysqlManners(Manners):
 
     def words_of(self, error: BaseException) -> str:
         return str(error.args[1]) if len(error.args) > 1 else str(error)
+
+
+def _is_bringing(driver: Any) -> bool:
+    """Whether rows of the last result are still to come."""
+    return driver._result is not None and driver._result.unbuffered_active
+
+
+def _read_to_the_end(connection: Connection) -> None:
+    """After a KILL QUERY: what was on its way, and then the error."""
+    assert connection.result is not None
+    assert connection.result.cursor is not None
+    try:
+        while connection.result.cursor.fetchmany(LEFT_ROWS):
+            pass
+    except pymysql.err.OperationalError as error:
+        if error.args[0] != KILLED:
+            raise
 
 
 def _is_listed(driver: Any, server_id: int) -> bool:

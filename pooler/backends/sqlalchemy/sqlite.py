@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 from sqlalchemy import URL
 
-from pooler.backends.base import BackendError, Failure, FailureKind, Tag, Traits
+from pooler.backends.base import BackendError, Failure, FailureKind, Tag, Traits, Transaction
 from pooler.backends.sqlalchemy.connection import Connection
 from pooler.backends.sqlalchemy.manners import Doors, Manners
 
@@ -64,10 +64,19 @@ class SqliteManners(Manners):
         # Old files hold text in other encodings; a letter lost is better than the whole answer.
         connection.driver.text_factory = _text
 
-    def begin(self, connection: Connection, read: bool, rows_max: int, seconds: float) -> None:
+    def prepare(self, connection: Connection, read: bool, rows_max: int, seconds: float) -> None:
         if connection.read_only is not read or connection.dirty:
             connection.driver.execute(f"PRAGMA query_only = {'ON' if read else 'OFF'}")
             connection.read_only = read
+
+    def begin(self, connection: Connection) -> None:
+        connection.driver.execute("BEGIN")
+
+    def transaction(self, connection: Connection) -> Transaction:
+        return "open" if connection.driver.in_transaction else "none"
+
+    def transaction_after_failure(self, connection: Connection) -> Transaction:
+        return self.transaction(connection)  # an interrupted write, or a full disk, ends it
 
     async def renew(self, connection: Connection, doors: Doors) -> bool:
         await doors.reopen(connection)
