@@ -123,21 +123,23 @@ class Desk:
         """Whether it is still the one for a backend, after a reload."""
         return self._driver is driver and self._settings.transactional == transactional
 
-    def carrier(self, operation: str, arguments: dict[str, Any], caller: Caller) -> Carrier | None:
-        """Who carries a call out; None: its pool. Takes the session out of its arguments.
+    def session(self, arguments: dict[str, Any]) -> str:
+        """Takes the session out of a call's arguments: its handle, or nothing."""
+        return str(arguments.pop(ARGUMENT, "")) if self._settings.limits is not None else ""
 
-        Raises Fault when it names a session that is not its caller's, or not there any more.
+    def carrier(self, operation: str, session: str, caller: Caller) -> Carrier | None:
+        """Who carries a call out that names this session, or none; None: its pool does.
+
+        Raises Fault when the session is not its caller's, or not there any more.
         """
-        limits, _, pin_idle_seconds = self._settings
-        if limits is not None and operation == self._tools.begin:
+        if self._settings.limits is not None and operation == self._tools.begin:
             return Beginning(self)
-        handle = arguments.pop(ARGUMENT, None) if limits is not None else None
-        if handle is None:
-            return None if pin_idle_seconds is None else self._pins
-        session = self._desks.find(handle, caller)
-        if session.driver is not self._driver:
-            raise self._sentences.elsewhere(operation, session.driver.name)
-        return Inside(session, self._acts.get(operation, Act.CALL))
+        if not session:
+            return None if self._settings.pin_idle_seconds is None else self._pins
+        found = self._desks.find(session, caller)
+        if found.driver is not self._driver:
+            raise self._sentences.elsewhere(operation, found.driver.name)
+        return Inside(found, self._acts.get(operation, Act.CALL))
 
     def begin(self, turn: Turn) -> Session | None:
         """A session for the caller of a call, who is told; None where there are as many as there may be."""

@@ -23,6 +23,7 @@ from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
 from pooler.runtime import keyed
 from pooler.runtime.conversations.room import Conversations
+from pooler.runtime.desks import Carrier, Desk
 from pooler.runtime.dialogue import Dialogue, Round
 from pooler.runtime.driver import Driver
 from pooler.runtime.results import CURSOR, Paging, Results
@@ -75,6 +76,8 @@ class Route:
     """What its user is asked before it is begun, with places for its arguments; empty: nothing."""
     paging: Paging | None = None
     """How its results are cut into pages; None: there is one page, and no more."""
+    desk: Desk | None = None
+    """Who knows what its callers keep of its backend; None: nothing."""
 
     def arguments(self, body: bytes) -> dict[str, Any]:
         """The arguments, checked and with their defaults. Raises Fault, listing what is wrong and where."""
@@ -112,6 +115,8 @@ class Call(Turn):
     driver: Driver
     dispatcher: "Dispatcher"
     told: Callable[[Outcome], None]
+    carrier: Carrier | None = None
+    """Who carries it out instead of the pool, where a connection is kept for its caller."""
     round: Round | None = None
     """How far the dialogue with its user has come, where it has one."""
     paging: Paging | None = None
@@ -126,7 +131,7 @@ class Call(Turn):
 
     def leave(self) -> None:
         """The caller has left."""
-        self.driver.cancel(self)
+        (self.carrier or self.driver).cancel(self)
         if self.grant is None and self.task is not None:
             self.task.cancel()  # it was fetching a page
 
@@ -206,7 +211,14 @@ class Dispatcher:
         if request.conversation:
             request = self._joined(request)
         arguments = route.arguments(request.arguments)
+        session = route.desk.session(arguments) if route.desk is not None else ""
+        if self.draining and not session:  # a session has its grace: it may be brought to its end
+            raise _draining()
         cursor = self._cursor(route, arguments, request)
+        caller = _caller(request)
+        carrier = None
+        if route.desk is not None and not isinstance(cursor, Spooled):
+            carrier = route.desk.carrier(route.name, session, caller)
         now = self.clock()
         deadline = now + request.timeout_seconds
         call = Call(
@@ -221,9 +233,10 @@ class Dispatcher:
             whole=route.whole,
             read=route.read,
             arguments=arguments,
-            caller=_caller(request),
+            caller=caller,
             deadline=deadline,
             timeout_seconds=route.timeout_seconds,
+            carrier=carrier,
             paging=route.paging,
         )
         confirm, given = (route.confirm, request.input) if cursor is None else ("", None)
@@ -235,7 +248,7 @@ class Dispatcher:
         elif isinstance(cursor, Spooled):
             self._fetch(call, cursor)
         else:
-            route.driver.submit(call)
+            (carrier or route.driver).submit(call)
         return call
 
     def _joined(self, request: Request) -> Request:
@@ -263,6 +276,8 @@ class Dispatcher:
     async def fetch(self, cursor: Spooled, timeout_seconds: float) -> "Fetched":
         """A page of a result that is kept, for who has nothing but its cursor. Raises Fault."""
         self._expect_room(timeout_seconds)
+        if self.draining:
+            raise _draining()
         began = self.clock()
         self.under_way += 1
         try:
@@ -294,17 +309,21 @@ class Dispatcher:
                 Reason.DEADLINE_REQUIRED,
                 f"timeout_ms is {timeout_seconds * 1000:.0f}; every call needs one, from 1 to 86400000.",
             )
-        if self.draining:
-            raise Fault(Reason.DRAINING, "This pooler is being shut down and takes no new calls.")
         if self.under_way >= self.calls_max:
             sentence = f"This pooler has {self.calls_max} calls under way, as many as it may. Try again in 0.1 s."
             raise Fault(Reason.TOO_MANY_CALLS, sentence, {"retry_after_ms": "100"})
 
     def _route(self, name: str) -> Route:
-        try:
-            return self.routes[name]
-        except KeyError:
-            raise Fault(Reason.OPERATION_NOT_FOUND, f"There is no operation {name!r}.") from None
+        route = self.routes.get(name)
+        if self.draining and (route is None or route.desk is None):
+            raise _draining()
+        if route is None:
+            raise Fault(Reason.OPERATION_NOT_FOUND, f"There is no operation {name!r}.")
+        return route
+
+
+def _draining() -> Fault:
+    return Fault(Reason.DRAINING, "This pooler is being shut down and takes no new calls.")
 
 
 def _caller(request: Request) -> Caller:

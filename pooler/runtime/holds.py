@@ -266,7 +266,7 @@ class Hold(ABC):
             return
         if not self.begins(job):
             return
-        self.job, job.turn.granted_at = job, now
+        self.job, job.turn.granted_at, job.turn.grant = job, now, GrantState.RUNNING
         self.turn.caller = job.turn.caller  # who is seen at work, and by whose name it can be killed
         if not job.stoppable:
             job.timer = asyncio.get_running_loop().call_later(patience, self.late, job, patience)

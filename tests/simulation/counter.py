@@ -43,7 +43,7 @@ class Counter(Rig):
     ) -> Call:
         """A call by its operation's name, in a session where one is named. Refusals of its handle are raised."""
         now, number = self.now, len(self.calls)
-        given: dict[str, Any] = {"value": number, **arguments, **({"session": session} if session else {})}
+        given: dict[str, Any] = {"value": number, **arguments}
         turn = Turn(
             asked_at=now,
             give_up_at=now + patience,
@@ -54,7 +54,7 @@ class Counter(Rig):
             caller=Caller("default", principal, str(number)),
             timeout_seconds=timeout,
         )
-        carrier = self.desk.carrier(operation, given, turn.caller) or self.driver
+        carrier = self.desk.carrier(operation, session, turn.caller) or self.driver
         call = Call(number, turn, self._loop)
         turn.deliver = call.deliver
         call.leave = lambda: carrier.cancel(turn)
