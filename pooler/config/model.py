@@ -102,7 +102,7 @@ class PoolerSettings(_Part):
         "127.0.0.1:7433", description="Where gRPC is served: HOST:PORT, or unix:PATH."
     )
     http: Annotated[str, AfterValidator(_tcp)] = Field(
-        "127.0.0.1:7434", description="Where /healthz and /readyz are served."
+        "127.0.0.1:7434", description="Where /healthz, /readyz and /metrics are served."
     )
     state_dir: Path = Field(
         Path(".penstock"),

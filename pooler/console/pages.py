@@ -1,10 +1,12 @@
-"""Health over HTTP: `/healthz` says that the process lives, `/readyz` whether it takes calls, and who serves."""
+"""What a pooler says over HTTP: `/healthz` that the process lives, `/readyz` whether it takes calls and who serves,
+`/metrics` what the pools count."""
 
 from collections.abc import Callable, Mapping
 
 import orjson
 from aiohttp import web
 
+from pooler.console import metrics
 from pooler.runtime.driver import Driver
 
 
@@ -19,6 +21,11 @@ def application(drivers: Mapping[str, Driver], accepting: Callable[[], bool]) ->
         body = {"ready": ready, "backends": {name: drivers[name].pool.serving for name in sorted(drivers)}}
         return web.Response(body=orjson.dumps(body), content_type="application/json", status=200 if ready else 503)
 
+    counted = metrics.registry(drivers)
+
+    async def scrape(request: web.Request) -> web.Response:
+        return web.Response(body=metrics.exposition(counted), headers={"Content-Type": metrics.CONTENT_TYPE})
+
     app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", scrape)])
     return app

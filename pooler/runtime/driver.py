@@ -23,6 +23,7 @@ from pooler.runtime import faults, starter
 from pooler.runtime.alarms import Alarms
 from pooler.runtime.slotfiles import SlotFiles
 from pooler.runtime.starter import Bounds, Start
+from pooler.runtime.tally import Tally
 from pooler.runtime.turns import Kit, Outcome, Turn
 
 log = structlog.get_logger(__name__)
@@ -60,6 +61,7 @@ class Driver:
         self.bounds = bounds
         self.pool = Pool(rules, (randomness or random.Random()).random)  # noqa: S311 - spreads lifetimes, no secret
         self.calls_total = 0
+        self.tally = Tally()
         self.on_serving: Callable[[bool], None] = lambda serving: None
         self.unconfirmed_total = 0
         """Slots that were let go although nobody could find out whether their connection had died."""
@@ -328,7 +330,10 @@ class Driver:
         deliver, turn.deliver = turn.deliver, None
         if deliver is None:
             return
-        self._loop.call_soon(deliver, Outcome(result, turn.spent(self._clock(), began)))
+        spent = turn.spent(self._clock(), began)
+        if turn.errand is None:
+            self.tally.note(turn.grant is not None, result, spent)
+        self._loop.call_soon(deliver, Outcome(result, spent))
 
     # Connections
 

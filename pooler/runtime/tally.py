@@ -1,0 +1,74 @@
+"""Where the time of one pool's calls went, counted as it went: for whoever looks later, not for any decision.
+
+A call is counted however it ended, those that got no connection too: an incident is what happens to them. Counting
+costs a call two look-ups among the bounds; what is shown of it is made when somebody asks.
+"""
+
+from bisect import bisect_left
+from itertools import accumulate
+
+from pooler.backends.base import Answer
+from pooler.errors import Fault, Reason
+from pooler.runtime.turns import Timing
+
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Seconds: from what a warm database takes to what a slow login does."""
+GRANTED, TIMED_OUT, CANCELLED, SHED, REFUSED = OUTCOMES = ("granted", "timed_out", "cancelled", "shed", "refused")
+"""How a wait can end. What became of the work of a call that got its connection is another matter."""
+
+_OUTCOME = {
+    Reason.QUEUE_TIMEOUT: TIMED_OUT,
+    Reason.START_TIMEOUT: TIMED_OUT,
+    Reason.PAUSED: TIMED_OUT,
+    Reason.CANCELLED: CANCELLED,
+    Reason.KILLED: CANCELLED,
+    Reason.SHED: SHED,
+}
+
+
+class Histogram:
+    """Durations in seconds, by the bounds above."""
+
+    def __init__(self) -> None:
+        self.sum = 0.0
+        self._counts = [0] * (len(BOUNDS) + 1)
+
+    def add(self, seconds: float) -> None:
+        """One more duration."""
+        self._counts[bisect_left(BOUNDS, seconds)] += 1
+        self.sum += seconds
+
+    @property
+    def count(self) -> int:
+        return sum(self._counts)
+
+    def cumulative(self) -> list[tuple[float, int]]:
+        """For each bound, infinity last, how many durations are no longer than it."""
+        return list(zip((*BOUNDS, float("inf")), accumulate(self._counts), strict=True))
+
+
+class Tally:
+    """The histograms of one pool."""
+
+    def __init__(self) -> None:
+        self.waits = {outcome: Histogram() for outcome in OUTCOMES}
+        """From asking to the connection, or to the end of waiting."""
+        self.starts = Histogram()
+        """The part of a wait in which the connection was starting, of calls that waited for that."""
+        self.resets = Histogram()
+        """The part of a wait in which the connection was being reset, of calls that waited for that."""
+        self.work = Histogram()
+        """The backend's own work, of calls that had a connection."""
+
+    def note(self, granted: bool, result: Answer | Fault, spent: Timing) -> None:
+        """A call has ended. `granted`: whether it had a connection."""
+        if not granted:
+            assert isinstance(result, Fault)
+            self.waits[_OUTCOME.get(result.reason, REFUSED)].add(spent.queue)
+            return
+        self.waits[GRANTED].add(spent.queue + spent.start + spent.reset)
+        self.work.add(spent.backend)
+        if spent.start:
+            self.starts.add(spent.start)
+        if spent.reset:
+            self.resets.add(spent.reset)
