@@ -16,7 +16,7 @@ The rules that every adapter keeps, and the contract suite checks:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
@@ -189,6 +189,16 @@ class Operation:
 class Settings(BaseModel, frozen=True, extra="forbid"):
     """What a backend's own part of the configuration has in common: nothing but how to be checked."""
 
+    @property
+    def transactional(self) -> bool:
+        """Whether a session of it has a transaction: the same as the adapter's trait, for who imports no driver."""
+        return False
+
+    @property
+    def listens(self) -> bool:
+        """Whether the backend tells of changes by itself, on channels: `Adapter.listen`."""
+        return False
+
     def check(self, operation: Operation) -> list[str]:
         """The reasons why this kind cannot serve an operation, as sentences; empty when it can. Starts nothing."""
         raise NotImplementedError
@@ -281,6 +291,13 @@ class Answer:
     """Whether it is no answer yet: `body` holds MCP's `inputRequests`, and the worker's own `requestState`."""
 
 
+class Notification(NamedTuple):
+    """What a backend said on one of its channels."""
+
+    channel: str
+    payload: str
+
+
 ConnectionT = TypeVar("ConnectionT", bound=Connection)
 PreparedT = TypeVar("PreparedT")
 
@@ -339,6 +356,17 @@ class Adapter(ABC, Generic[ConnectionT, PreparedT]):
         until there are none. `connection` is None where side-channel work has a reserve of its own.
         """
         raise NotImplementedError("only a backend whose orphans are `listed` can be asked")
+
+    async def listen(self, connection: ConnectionT, channels: Collection[str]) -> None:
+        """Hears from now on what is said on these channels, and on no others. After this has returned, all of it.
+
+        May be asked again, with others. Raises what `execute` raises. `reset` ends it.
+        """
+        raise NotImplementedError("only a backend whose settings say that it `listens` can be listened to")
+
+    async def heard(self, connection: ConnectionT) -> Sequence[Notification]:
+        """Waits until something has been said. Raises when the connection has ended; a cancel of it loses nothing."""
+        raise NotImplementedError("only a backend whose settings say that it `listens` can be listened to")
 
     @abstractmethod
     def classify(self, error: BaseException) -> Failure:

@@ -35,6 +35,8 @@ class Subject(ABC):
     """Whether the backend's side can end in the middle of a request; a file that is read in our own process cannot."""
     tells: bool = False
     """Whether the backend says of its work how far it is."""
+    listens: bool = False
+    """Whether the backend has channels on which it tells of changes."""
     secret: str = ""
     """A text in the settings of `unreachable` that no message may show; empty where there is none to hide."""
 
@@ -57,6 +59,10 @@ class Subject(ABC):
     def unreachable(self) -> Adapter[Any, Any] | None:
         """An adapter whose `open` fails and whose settings hold `secret`; None where there is no such thing."""
         return None
+
+    async def say(self, channel: str, payload: str) -> None:
+        """Says something on one of the backend's channels, from its own side. Only where it `listens`."""
+        raise NotImplementedError
 
     def limited(self) -> tuple[Adapter[Any, Any], int] | None:
         """An adapter whose backend allows only so many connections; None where nothing limits them."""

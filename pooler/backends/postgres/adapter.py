@@ -4,7 +4,7 @@ A read runs in a read-only transaction, a write as a statement of its own, each 
 the connection prepares once. A cancel goes to the server over a socket that takes none of its connections.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import psycopg
 import structlog
@@ -18,6 +18,7 @@ from pooler.backends.base import (
     Failure,
     FailureKind,
     Notes,
+    Notification,
     Operation,
     Tag,
     Traits,
@@ -25,7 +26,7 @@ from pooler.backends.base import (
     Work,
 )
 from pooler.backends.postgres import connection as connections
-from pooler.backends.postgres import exchange, transactions
+from pooler.backends.postgres import exchange, listening, transactions
 from pooler.backends.postgres.classify import classify
 from pooler.backends.postgres.connection import Connection
 from pooler.backends.postgres.exchange import Exchange, Plan
@@ -141,6 +142,7 @@ class Adapter(base.Adapter[Connection, Plan]):
         await self.rollback(connection)
         connection.prepared.clear()
         await connection.run(exchange.command(connection, b"DISCARD ALL"))
+        listening.forget(connection)
         connection.dirty = False
         return _verdict(connection)
 
@@ -161,6 +163,13 @@ class Adapter(base.Adapter[Connection, Plan]):
 
     async def close(self, connection: Connection, force: bool) -> bool:
         return await connections.close(connection, force)
+
+    async def listen(self, connection: Connection, channels: Collection[str]) -> None:
+        connection.dirty = True
+        await listening.listen(connection, channels)
+
+    async def heard(self, connection: Connection) -> Sequence[Notification]:
+        return await listening.heard(connection)
 
     async def census(self, connection: Connection | None, left: Mapping[Tag, Notes]) -> dict[Tag, bool]:
         """By application name. Those of our own role are told to end; the server may not have noticed by itself."""

@@ -6,12 +6,13 @@ once, and `exchange.drain` finds the way back.
 """
 
 import asyncio
+from collections import deque
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from socket import socket
 from typing import Any, Self, TypeVar
 
-from psycopg import AsyncConnection, pq
+from psycopg import AsyncConnection, Notify, pq
 from psycopg.abc import PQGen, PQGenConn
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.waiting import wait_async
@@ -85,6 +86,10 @@ class Connection(base.Connection):
     """What the last close found out; None while another may find out more."""
     syncs: int = 0
     """How many ends of a transaction the server still owes us."""
+    channels: set[str] | None = None
+    """What it listens on; None: nobody has asked it to."""
+    heard: deque[Notify] = field(default_factory=deque)
+    """What was said there and not yet asked for, the oldest first."""
 
     @property
     def pgconn(self) -> pq.abc.PGconn:

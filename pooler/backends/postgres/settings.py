@@ -24,6 +24,16 @@ class Settings(base.Settings):
             raise ValueError("is no PostgreSQL connection string; write postgresql://user@host:5432/database")
         return url
 
+    @property
+    def listens(self) -> bool:
+        """By LISTEN."""
+        return True
+
+    @property
+    def transactional(self) -> bool:
+        """It has transactions."""
+        return True
+
     def check(self, operation: Operation) -> list[str]:
         """Besides what every SQL statement must keep to: no COPY, whose stream a call cannot carry."""
         found = statements.faults(operation, statements.POSTGRES)

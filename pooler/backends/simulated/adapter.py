@@ -1,10 +1,21 @@
 """The adapter of a simulated system: a client library's side of it, whether the system is here or elsewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pooler.backends import base, streams
-from pooler.backends.base import Answer, BackendError, Notes, Operation, Tag, Traits, Verdict, Window, Work
+from pooler.backends.base import (
+    Answer,
+    BackendError,
+    Notes,
+    Notification,
+    Operation,
+    Tag,
+    Traits,
+    Verdict,
+    Window,
+    Work,
+)
 from pooler.backends.simulated import classify, local, remote
 from pooler.backends.simulated.connection import Boundary, SimulatedConnection
 from pooler.backends.simulated.ledger import Batch
@@ -114,6 +125,15 @@ class SimulatedAdapter(base.Adapter[SimulatedConnection, Prepared]):
             await connection.transact(step)
         finally:
             connection.transaction = connection.told
+
+    async def listen(self, connection: SimulatedConnection, channels: Collection[str]) -> None:
+        """Hears what the system says on these channels."""
+        connection.dirty = True
+        await connection.listen(channels)
+
+    async def heard(self, connection: SimulatedConnection) -> Sequence[Notification]:
+        """Waits until it has said something."""
+        return await connection.heard()
 
     async def close(self, connection: SimulatedConnection, force: bool) -> bool:
         """Logs out; the system takes its time to forget the session, by force or not."""

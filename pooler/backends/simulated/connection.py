@@ -1,10 +1,11 @@
 """A connection to a simulated system, wherever that is: what its client library offers. Opens none by itself."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pooler.backends.base import Answer, Connection, News, Transaction
+from pooler.backends.base import Answer, Connection, News, Notification, Transaction
 from pooler.backends.simulated.ledger import Batch
 from pooler.backends.simulated.methods import Request
 
@@ -39,6 +40,14 @@ class SimulatedConnection(Connection, ABC):
     @abstractmethod
     async def transact(self, step: Boundary) -> None:
         """Begins or ends a transaction."""
+
+    async def listen(self, channels: Collection[str]) -> None:
+        """Hears from now on what the system says on these channels."""
+        raise NotImplementedError("only a system in this process has channels")
+
+    async def heard(self) -> Sequence[Notification]:
+        """What it has said there, as soon as it has."""
+        raise NotImplementedError("only a system in this process has channels")
 
     @abstractmethod
     async def stop(self) -> bool:

@@ -1,9 +1,10 @@
 """Connections to a system in this process: calls instead of messages, so that virtual time suffices for them."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from pooler.backends.base import Answer, News, Tag, Transaction
+from pooler.backends.base import Answer, News, Notification, Tag, Transaction
 from pooler.backends.simulated.connection import Boundary, SimulatedConnection
 from pooler.backends.simulated.ledger import Batch
 from pooler.backends.simulated.methods import Request, perform
@@ -38,6 +39,12 @@ class LocalConnection(SimulatedConnection):
 
     async def transact(self, step: Boundary) -> None:
         await self.system.transact(self.session, step)
+
+    async def listen(self, channels: Collection[str]) -> None:
+        self.system.listen(self.session, channels)
+
+    async def heard(self) -> Sequence[Notification]:
+        return await self.system.heard(self.session)
 
     async def stop(self) -> bool:
         return await self.system.stop(self.session)

@@ -76,6 +76,16 @@ class Settings(Manners, base.Settings, frozen=True):
             raise ValueError(f"a system at an `address` has its own manners: leave out {', '.join(others)}")
         return self
 
+    @property
+    def listens(self) -> bool:
+        """Only a system in this process has channels."""
+        return self.address is None
+
+    @property
+    def transactional(self) -> bool:
+        """It has transactions."""
+        return True
+
     @classmethod
     def check(cls, operation: base.Operation) -> list[str]:
         """It serves its own few methods."""

@@ -6,13 +6,14 @@ All waiting goes through one function that is handed in, so that it runs under v
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from pooler.backends.base import News
+from pooler.backends.base import News, Notification
 from pooler.backends.simulated.census import Census, Counts, Session, State
+from pooler.backends.simulated.channels import Channels
 from pooler.backends.simulated.ledger import Batch, DoomedError, Ledger
 from pooler.backends.simulated.settings import Manners, Step
 
@@ -69,6 +70,7 @@ class System:
         self.manners = manners
         self.census = Census()
         self.ledger = Ledger()
+        self.channels = Channels()
         self.logins_total = 0
         self.requests_total = 0
         self._sleep = sleep
@@ -161,6 +163,18 @@ class System:
             self.kill(session)
             raise BrokenError("the session died in the midst of its commit")
 
+    def listen(self, session: Session, channels: Collection[str]) -> None:
+        """A session wants to hear what is said on these channels. Raises BrokenError."""
+        self.require_sound(session)
+        self.channels.listen(session, channels)
+
+    async def heard(self, session: Session) -> list[Notification]:
+        """What was said there, as soon as anything is. Raises BrokenError when the session ends."""
+        self.require_sound(session)
+        said = await self.channels.heard(session)
+        self.require_sound(session)
+        return said
+
     async def stop(self, session: Session) -> bool:
         """Ends a session's work, as a cancel asks. False: the system does not do that."""
         await self.step("cancel", 0)
@@ -179,6 +193,7 @@ class System:
         except PoisonedError:
             return False
         session.trace = None
+        self.channels.forget(session)
         self.ledger.end(session, keep=False)
         return True
 
@@ -208,6 +223,7 @@ class System:
         """The system ends a session by itself, at once; the client learns of it when it next asks."""
         if session.state is not State.GONE:
             self.census.turn(session, State.GONE)
+            self.channels.forget(session)
             if session.work is not None:
                 session.work.cancel()
 

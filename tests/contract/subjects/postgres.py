@@ -37,6 +37,7 @@ class PostgresSubject(Subject):
     """One server for all tests, so each counts from nothing and leaves nothing."""
 
     secret = SECRET
+    listens = True
 
     def __init__(self, server: PostgresServer) -> None:
         self.server = server
@@ -63,6 +64,9 @@ class PostgresSubject(Subject):
     async def kill(self, connection: Connection) -> None:
         assert isinstance(connection, PostgresConnection)
         assert self.server.ask("SELECT pg_terminate_backend(%s, 10000)::int", connection.link.info.backend_pid) == 1
+
+    async def say(self, channel: str, payload: str) -> None:
+        self.server.ask("SELECT 1 FROM pg_notify(%s, %s)", channel, payload)
 
     def unreachable(self) -> Adapter[Any, Any]:
         url = f"postgresql://legacy:{SECRET}@127.0.0.1:{free_port()}/legacy"

@@ -52,6 +52,8 @@ class SimulatedOperations(Subject):
 class SimulatedSubject(SimulatedOperations):
     """One system with its own count."""
 
+    listens = True
+
     def __init__(self) -> None:
         self.adapter: SimulatedAdapter = build(Settings.model_validate(MANNERS))
 
@@ -64,6 +66,9 @@ class SimulatedSubject(SimulatedOperations):
     async def kill(self, connection: Connection) -> None:
         assert isinstance(connection, LocalConnection)
         self.adapter.system.kill(connection.session)
+
+    async def say(self, channel: str, payload: str) -> None:
+        self.adapter.system.channels.say(channel, payload)
 
     def unreachable(self) -> Adapter[Any, Any]:
         return build(Settings(refuse="the system is down for the night"))
