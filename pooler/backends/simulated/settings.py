@@ -86,6 +86,11 @@ class Settings(Manners, base.Settings, frozen=True):
         """It has transactions."""
         return True
 
+    @property
+    def transactional(self) -> bool:
+        """It has transactions."""
+        return True
+
     @classmethod
     def check(cls, operation: base.Operation) -> list[str]:
         """It serves its own few methods."""

@@ -44,6 +44,11 @@ class Settings(base.Settings):
         return url
 
     @property
+    def transactional(self) -> bool:
+        """Every dialect has transactions."""
+        return True
+
+    @property
     def lexis(self) -> Lexis:
         """How this dialect's statements are read."""
         match = _URL.fullmatch(self.url.get_secret_value())
