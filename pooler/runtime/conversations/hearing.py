@@ -29,13 +29,18 @@ class Hearing:
     """One stream, as an async iterator of URIs. It hears from the moment it is made; whoever stops must `end` it."""
 
     def __init__(
-        self, watches: Watches, caller: Caller, targets: Iterable[Target], ended: Callable[["Hearing"], None]
+        self,
+        watches: Watches,
+        caller: Caller,
+        targets: Iterable[Target],
+        unread: Iterable[str],
+        ended: Callable[["Hearing"], None],
     ) -> None:
-        """`ended` is called once, when it ends for whatever reason."""
+        """`unread`: what has changed already. `ended` is called once, when it ends for whatever reason."""
         self._watches = watches
         self._caller = caller
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._changed: dict[str, None] = {}
+        self._changed: dict[str, None] = dict.fromkeys(unread)
         self._something = asyncio.Event()
         self._ended: Callable[[Hearing], None] | None = ended
         for target in targets:
@@ -58,9 +63,15 @@ class Hearing:
         del self._changed[uri]
         return uri
 
+    @property
+    def unread(self) -> list[str]:
+        """What has changed and was not taken yet."""
+        return list(self._changed)
+
     def watch(self, target: Target) -> None:
         """One resource more; one that is watched already is watched anew."""
-        self.forget(target.uri)
+        if task := self._tasks.pop(target.uri, None):
+            task.cancel()
         if self._ended is not None:
             self._tasks[target.uri] = asyncio.get_running_loop().create_task(self._follow(target))
 

@@ -172,7 +172,11 @@ class Conversations:
         self._register.use(conversation.life, self._wall())
 
     def listen(self, conversation: Conversation, watches: Watches) -> Hearing:
-        """What its client hears beside its runs, from now on; the stream that it listened by before is over."""
+        """What its client hears beside its runs, from now on; the stream that it listened by before is over.
+
+        What nobody has taken from that one is heard by this.
+        """
+        unread = conversation.hearing.unread if conversation.hearing is not None else []
         _hush(conversation)
         caller = Caller(*conversation.life.owner, f"conversation {conversation.key}", conversation=conversation.key)
         self.hold(conversation)
@@ -183,7 +187,7 @@ class Conversations:
             self.release(conversation)
 
         targets = conversation.record.subscriptions.values()
-        conversation.hearing = Hearing(watches, caller, targets, ended)
+        conversation.hearing = Hearing(watches, caller, targets, unread, ended)
         return conversation.hearing
 
     async def note(self, conversation: Conversation) -> bytes:
