@@ -13,6 +13,7 @@ from pooler import logs
 from pooler.app import UNUSABLE, Pooler
 from pooler.build import BuildError
 from pooler.config import Config, ConfigError, load
+from pooler.runtime.store.base import StoreError
 from pooler.service.server import AddressError
 from pooler.state import StateDirError
 
@@ -31,7 +32,7 @@ def main() -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(config))
-    except (BuildError, StateDirError, AddressError, OSError) as error:
+    except (BuildError, StateDirError, StoreError, AddressError, OSError) as error:
         print(f"penstock pooler: {error}", file=sys.stderr)
         sys.exit(1)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import time
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -12,18 +11,16 @@ import structlog
 from aiohttp import web
 
 from pooler import build
-from pooler.clock import anchored
 from pooler.config import Config, ConfigError, load
 from pooler.config.changes import Changes, changes
+from pooler.config.model import PoolerSettings
 from pooler.console import pages
 from pooler.errors import Fault, Reason
+from pooler.kept import Kept
 from pooler.runtime import adoption
 from pooler.runtime.dispatch import Dispatcher
 from pooler.runtime.driver import Driver
-from pooler.runtime.handles import Sealer
-from pooler.runtime.results import Results
 from pooler.runtime.slotfiles import SlotFiles
-from pooler.runtime.spool import Place
 from pooler.service import server as grpc_server
 from pooler.service.admin import AdminServicer
 from pooler.service.catalogue import Board
@@ -64,6 +61,7 @@ class Pooler:
         self._burial: asyncio.Task[None] | None = None
         limits = Limits(config.pooler.calls_max, config.pooler.request_bytes_max)
         self._data = PoolerServicer(self._dispatcher, self._board, limits, secrets.token_hex(8))
+        self._kept: Kept | None = None
         self._server: grpc.aio.Server | None = None
         self._pages = web.AppRunner(
             pages.application(self._drivers, lambda: not self._dispatcher.draining), access_log=None
@@ -72,11 +70,10 @@ class Pooler:
     async def start(self) -> None:
         """Binds, starts every backend's pool and serves. Backends that are down delay nothing.
 
-        Raises BuildError, StateDirError, AddressError or OSError, each with a sentence for whoever started it.
+        Raises BuildError, StateDirError, StoreError, AddressError or OSError, each with a sentence for who started it.
         """
         parts = build.parts(self.config, {})
         self._state.take()
-        self._open_rooms()
         files = self._files(parts)
         settings = self.config.pooler
         self._server = grpc_server.server(
@@ -88,6 +85,7 @@ class Pooler:
         )
         self.address = grpc_server.bind(self._server, settings.listen)
         self.http_address = await self._open_pages(settings.http)
+        await self._open_rooms()
         self._install(self.config, parts, files)
         self._burial = asyncio.get_running_loop().create_task(self._bury(self._state.backends() - parts.keys()))
         await asyncio.gather(*self._announcements, self._health.pooler(True))
@@ -120,13 +118,15 @@ class Pooler:
         self._dispatcher.draining = True
         await self._health.pooler(False)
         self._data.go_away()
-        if self._dispatcher.results is not None:
-            self._dispatcher.results.stop()
+        if self._kept is not None:
+            self._kept.drain()
         await asyncio.gather(*(driver.drain(grace) for driver in self._drivers.values()))
         if self._readings:
             await asyncio.wait(self._readings)  # what they removed has been draining for longer than the others
         if self._server is not None:
             await self._server.stop(LAST_WORDS_SECONDS)
+        if self._kept is not None:
+            await self._kept.close()
         await asyncio.gather(*self._announcements)
         if self._burial is not None:
             self._burial.cancel()
@@ -135,12 +135,15 @@ class Pooler:
         self._state.release()
         log.info("stopped")
 
-    def _open_rooms(self) -> None:
-        """What keeps state for callers, by handles that bear this pooler's name. Raises StateDirError."""
-        settings, wall = self.config.pooler, anchored(time.time())
-        sealer = Sealer(self._state.name, settings.sealing_keys() or [self._state.handle_key()], wall)
-        place = Place(self._state.path / "spool")
-        self._dispatcher.results = Results(sealer, place, build.limits(settings.spool), wall)
+    async def _open_rooms(self) -> None:
+        """What keeps state for callers, by handles that bear this pooler's name. Raises StateDirError or StoreError."""
+        settings = self.config.pooler
+        self._kept = Kept(self._state.name, self._state.path, settings, self._keys(settings), self._dispatcher)
+        await self._kept.open(settings)
+        self._data.join(self._kept.conversations, self._kept.runs)
+
+    def _keys(self, settings: PoolerSettings) -> list[bytes]:
+        return settings.sealing_keys() or [self._state.handle_key()]
 
     def _files(self, parts: dict[str, build.Part]) -> dict[str, SlotFiles]:
         """The slot files of the backends that are new."""
@@ -193,7 +196,8 @@ class Pooler:
         self._parts = parts
         self._dispatcher.calls_max = config.pooler.calls_max
         self._dispatcher.routes = build.routes(config, self._drivers)
-        self._dispatcher.kept.limit(build.limits(config.pooler.spool))
+        assert self._kept is not None
+        self._kept.reconfigure(config.pooler, self._keys(config.pooler))
         self._board.publish(config)
         return gone
 

@@ -12,8 +12,9 @@ import jsonschema_rs
 from pooler.backends import by_key, registry
 from pooler.backends.base import Adapter
 from pooler.config import BackendConfig, Config
-from pooler.config.model import SpoolSettings
+from pooler.config.model import ConversationSettings, RunSettings, SpoolSettings
 from pooler.config.operations import OperationConfig
+from pooler.core import conversations
 from pooler.core.fairness import Share
 from pooler.core.rules import Rules
 from pooler.runtime import keyed
@@ -21,6 +22,8 @@ from pooler.runtime.dispatch import Route
 from pooler.runtime.driver import Driver
 from pooler.runtime.pages import Limits
 from pooler.runtime.results import Paging
+from pooler.runtime.runs import RunBounds
+from pooler.runtime.runs.log import LogBounds
 from pooler.runtime.starter import Bounds
 from pooler.runtime.turns import Kit
 
@@ -107,6 +110,21 @@ def _bounds(backend: BackendConfig) -> Bounds:
 def limits(settings: SpoolSettings) -> Limits:
     """How much is kept of results."""
     return Limits(settings.memory_bytes, settings.tenant_bytes, settings.keep_seconds, settings.hold_seconds)
+
+
+def conversation_limits(settings: ConversationSettings) -> conversations.Limits:
+    """How long conversations are kept."""
+    return conversations.Limits(settings.idle_seconds, settings.lifetime_seconds, settings.per_principal_max)
+
+
+def run_bounds(settings: RunSettings) -> RunBounds:
+    """What runs may take."""
+    return RunBounds(
+        keep_seconds=settings.keep_seconds,
+        tenant_max=settings.tenant_max,
+        tenant_bytes=settings.tenant_bytes,
+        log=LogBounds(settings.events_max, settings.events_bytes),
+    )
 
 
 def _paging(name: str, operation: OperationConfig) -> Paging | None:

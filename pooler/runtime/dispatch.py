@@ -150,17 +150,20 @@ class Call(Turn):
             deliver(Outcome(result, Timing(backend=self.dispatcher.clock() - self.asked_at)))
 
     def ended(self, outcome: Outcome) -> None:
-        """Hands the outcome on."""
-        self.dispatcher.under_way -= 1
+        """Hands the outcome on; what a worker asks, sealed."""
         if self.round is not None or (isinstance(outcome.result, Answer) and outcome.result.asks):
             outcome = self.dispatcher.talk.ended(self, self.round or Round(), outcome)
+        self.tell(outcome)
+
+    def tell(self, outcome: Outcome) -> None:
+        """Hands the outcome on as it is."""
+        self.dispatcher.under_way -= 1
         self.told(outcome)
 
-    def answer(self, answer: Answer) -> None:
-        """It is answered without a connection."""
-        deliver, self.deliver = self.deliver, None
-        assert deliver is not None
-        asyncio.get_running_loop().call_soon(deliver, Outcome(answer, Timing()))
+    def ask(self, question: Answer) -> None:
+        """Its user is asked before it goes anywhere."""
+        self.deliver = None
+        asyncio.get_running_loop().call_soon(self.tell, Outcome(question, Timing()))
 
 
 class Fetched(NamedTuple):
@@ -244,7 +247,7 @@ class Dispatcher:
         call.deliver = call.ended
         self.under_way += 1
         if question is not None:
-            call.answer(question)
+            call.ask(question)
         elif isinstance(cursor, Spooled):
             self._fetch(call, cursor)
         else:

@@ -7,18 +7,22 @@ from typing import Any
 import grpc
 
 from pooler.errors import Fault
+from pooler.runtime.conversations.room import Conversations
 from pooler.runtime.dispatch import Dispatcher
+from pooler.runtime.runs import Runs
 from pooler.runtime.turns import Outcome
 from pooler.service import convert, faults
 from pooler.service.catalogue import Board
+from pooler.service.conversations import ConversationsMixin
 from pooler.service.exchange import Exchange, Limits
 from pooler.service.pages import PagesMixin
+from pooler.service.runs import RunsMixin
 from protos.penstock.v1 import pooler_pb2 as pb
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class PoolerServicer(PagesMixin):
+class PoolerServicer(RunsMixin, ConversationsMixin, PagesMixin):
     """The data plane. `boot_id` is this process's random name."""
 
     def __init__(self, dispatcher: Dispatcher, board: Board, limits: Limits, boot_id: str) -> None:
@@ -27,6 +31,11 @@ class PoolerServicer(PagesMixin):
         self._limits = limits
         self._boot_id = boot_id
         self._exchanges: set[Exchange] = set()
+
+    def join(self, conversations: Conversations, runs: Runs) -> None:
+        """The rooms that are opened with the pooler's name. Before the first call."""
+        self.conversations = conversations
+        self.runs = runs
 
     async def Call(self, request: pb.CallRequest, context: Context) -> pb.CallReply:  # noqa: N802 - the wire's name
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()

@@ -35,28 +35,28 @@ class RunsMixin(pooler_pb2_grpc.PoolerServiceServicer):
             yield event
 
     async def Attach(self, request: pb.AttachRequest, context: Context) -> AsyncIterator[pb.RunEvent]:  # noqa: N802
-        run = await self._found(request.context, request.run, context)
+        run = await self._run_of(request.context, request.run, context)
         async for event in _followed(run, request.after, context):
             yield event
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.RunState:  # noqa: N802
-        run = await self._found(request.context, request.run, context)
+        run = await self._run_of(request.context, request.run, context)
         return convert_runs.state(run.state())
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Context) -> pb.RunState:  # noqa: N802
-        run = await self._found(request.context, request.run, context)
+        run = await self._run_of(request.context, request.run, context)
         run.cancel()
         return convert_runs.state(run.state())
 
     async def AnswerRun(self, request: pb.AnswerRunRequest, context: Context) -> pb.RunState:  # noqa: N802
-        run = await self._found(request.context, request.run, context)
+        run = await self._run_of(request.context, request.run, context)
         try:
             run.answer(request.input_responses)
         except Fault as fault:
             await faults.abort(context, fault)
         return convert_runs.state(run.state())
 
-    async def _found(self, caller: pb.CallContext, handle: str, context: Context) -> KeptRun:
+    async def _run_of(self, caller: pb.CallContext, handle: str, context: Context) -> KeptRun:
         """The run of a handle, if it is this caller's; else the call ends with the reason."""
         try:
             return await self.runs.find(self.runs.id_of(handle, *convert.caller(caller)))

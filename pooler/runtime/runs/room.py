@@ -14,13 +14,14 @@ from weakref import WeakKeyDictionary
 
 from pooler.clock import Clock
 from pooler.errors import Fault, Reason
+from pooler.runtime.conversations.room import Conversations
 from pooler.runtime.dispatch import Dispatcher, Request
 from pooler.runtime.driver import Driver
 from pooler.runtime.handles import Sealer, expired
 from pooler.runtime.runs.archive import KIND, SLACK_SECONDS, Archive, lost
 from pooler.runtime.runs.happenings import Event
 from pooler.runtime.runs.live import LiveRun, Surroundings
-from pooler.runtime.runs.lodging import Home, Lodging
+from pooler.runtime.runs.lodging import Lodging
 from pooler.runtime.runs.log import LogBounds, RunLog
 from pooler.runtime.runs.outlook import Outlook
 from pooler.runtime.runs.run import Identity, Run, Terms
@@ -56,12 +57,12 @@ class Runs:
         wall: Clock,
         bounds: RunBounds | None = None,
         store: Store | None = None,
+        conversations: Conversations | None = None,
     ) -> None:
         self.bounds = bounds or RunBounds()
         self._sealer = sealer
         self._wall = wall
-        self.home: Home | None = None
-        """The conversations, where there are any. Set before the first run of one."""
+        self._conversations = conversations
         self._archive = Archive(store, wall) if store is not None else None
         self._boot = secrets.token_hex(BOOT_BYTES)
         self._outlooks: WeakKeyDictionary[Driver, Outlook] = WeakKeyDictionary()
@@ -84,21 +85,21 @@ class Runs:
         await_input: bool = False,
         keep_seconds: float | None = None,
         note: bytes = b"",
-        conversation: str = "",
         request_key: str = "",
     ) -> LiveRun:
-        """Begins a run; its grace begins at once. `conversation`: the key of the one that it belongs to, or empty.
+        """Begins a run; its grace begins at once. One that belongs to a conversation is kept, and ends with it.
 
-        Raises Fault like a call, before there is anything to follow; and when its tenant has as many as it may.
+        `request_key`: the request's own name there, by which it can be taken back; or empty. Raises Fault like a call,
+        before there is anything to follow; and when its tenant has as many as it may.
         """
         if len(note) > NOTE_BYTES_MAX:
             raise Fault(Reason.INVALID_ARGUMENTS, f"The note has {len(note)} bytes, and may have {NOTE_BYTES_MAX}.")
-        passing = detach_grace_seconds == 0 and keep_seconds is None and not conversation
+        passing = detach_grace_seconds == 0 and keep_seconds is None and not request.conversation
         keep = self.bounds.keep_seconds if keep_seconds is None else keep_seconds
         terms = Terms(detach_grace_seconds, await_input, keep, passing)
-        lodging = self._lodge(conversation, request_key)
+        lodging = self._lodge(request, request_key)
         identity = self._identity(request, note, keep, lodging)
-        archive = self._archive if detach_grace_seconds != 0 or conversation else None
+        archive = self._archive if detach_grace_seconds != 0 or lodging is not None else None
         try:
             if archive is not None:
                 await archive.record(identity, terms, request.timeout_seconds, identity.created_at)
@@ -206,11 +207,13 @@ class Runs:
             raise
         return run
 
-    def _lodge(self, conversation: str, request_key: str) -> Lodging | None:
-        if not conversation:
+    def _lodge(self, request: Request, request_key: str) -> Lodging | None:
+        """Its place in its conversation, if it has one. Raises Fault when that has ended, or is another's."""
+        if not request.conversation:
             return None
-        assert self.home is not None, "a pooler that knows conversations has told its runs of them"
-        return Lodging(self.home, conversation, request_key, self.end)
+        assert self._conversations is not None, "a pooler that knows conversations has told its runs of them"
+        conversation = self._conversations.check(request.conversation, request.tenant, request.principal)
+        return Lodging(self._conversations, conversation.key, request_key, self.end)
 
     def _identity(self, request: Request, note: bytes, keep: float, lodging: Lodging | None) -> Identity:
         run_id, now = self._boot + secrets.token_hex(CHANCE_BYTES), self._wall()
