@@ -4,75 +4,15 @@ Everything the suite looks for (texts, images, error codes) is here and nowhere 
 the pool, gRPC and the frontend, none of which know of it. Standard library only; one process per connection.
 """
 
+import asyncio
 import json
-import struct
 import sys
-import zlib
-from base64 import b64encode
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-Params = dict[str, Any]
-Result = dict[str, Any]
-Notify = Callable[[str, Params], None]
-"""Sends a notification of a name about the request that is being answered."""
-Handler = Callable[[Params, Notify], Result]
-
-
-class Refusal(Exception):
-    """An error that the MCP client is to see as JSON-RPC."""
-
-    def __init__(self, code: int, message: str, data: Any) -> None:
-        super().__init__(message)
-        self.error = {"code": -32000, "message": message, "data": {"mcp": {"code": code, "data": data}}}
-
-
-# Content
-
-
-def png() -> str:
-    """One red pixel."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
-    pixel = zlib.compress(b"\x00\xff\x00\x00")
-    image = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixel) + chunk(b"IEND", b"")
-    return b64encode(image).decode()
-
-
-def wav() -> str:
-    """A hundredth of a second of silence: 80 samples of 8 bits at 8 kHz."""
-    samples = b"\x80" * 80
-    layout = struct.pack("<HHIIHH", 1, 1, 8_000, 8_000, 1, 8)
-    body = b"WAVEfmt " + struct.pack("<I", len(layout)) + layout + b"data" + struct.pack("<I", len(samples)) + samples
-    return b64encode(b"RIFF" + struct.pack("<I", len(body)) + body).decode()
-
-
-def text(words: str) -> Result:
-    return {"type": "text", "text": words}
-
-
-def image() -> Result:
-    return {"type": "image", "data": png(), "mimeType": "image/png"}
-
-
-def embedded(uri: str, mime_type: str, words: str) -> Result:
-    return {"type": "resource", "resource": {"uri": uri, "mimeType": mime_type, "text": words}}
-
-
-def content(*blocks: Result, **more: Any) -> Result:
-    return {"resultType": "complete", "content": list(blocks), **more}
-
-
-def contents(uri: str, mime_type: str, **body: str) -> Result:
-    return {"resultType": "complete", "contents": [{"uri": uri, "mimeType": mime_type, **body}]}
-
-
-def messages(*blocks: Result) -> Result:
-    return {"resultType": "complete", "messages": [{"role": "user", "content": block} for block in blocks]}
-
+import asking
+import tasking
+from forms import Handler, Notify, Params, Refusal, Result, content, contents, embedded, image, messages, png, text, wav
 
 # Tools
 
@@ -103,15 +43,17 @@ def test_error_handling(params: Params, note: Notify) -> Result:
     return content(text("This tool intentionally returns an error for testing"), isError=True)
 
 
-def test_tool_with_logging(params: Params, note: Notify) -> Result:
+async def test_tool_with_logging(params: Params, note: Notify) -> Result:
     for words in ("Tool execution started", "Tool processing data", "Tool execution completed"):
         note("log", {"level": "info", "message": words})
+        await asyncio.sleep(0.05)
     return content(text("Three messages were logged."))
 
 
-def test_tool_with_progress(params: Params, note: Notify) -> Result:
+async def test_tool_with_progress(params: Params, note: Notify) -> Result:
     for progress in (0, 50, 100):
         note("progress", {"progress": progress, "total": 100})
+        await asyncio.sleep(0.3)  # a pooler tells of progress a few times a second
     return content(text("Progress was reported three times."))
 
 
@@ -122,13 +64,13 @@ def test_missing_capability(params: Params, note: Notify) -> Result:
     return content(text("The client can sample."))
 
 
-def test_streaming_elicitation(params: Params, note: Notify) -> Result:
-    return content(text("There is nothing to ask."))
-
-
 def test_logging_tool(params: Params, note: Notify) -> Result:
     note("log", {"level": "info", "message": "This message is for clients that ask for messages"})
     return content(text("One message was logged."))
+
+
+def json_schema_2020_12_tool(params: Params, note: Notify) -> Result:
+    return content(text(f"Reach them by {params.get('contactMethod', 'email')}."))
 
 
 def test_header_parameter(params: Params, note: Notify) -> Result:
@@ -180,35 +122,41 @@ def complete_argument(params: Params, note: Notify) -> Result:
 # The worker protocol
 
 HANDLERS: dict[str, Handler] = {
-    handler.__name__: handler
-    for handler in (
-        test_simple_text,
-        test_image_content,
-        test_audio_content,
-        test_embedded_resource,
-        test_multiple_content_types,
-        test_error_handling,
-        test_tool_with_logging,
-        test_tool_with_progress,
-        test_missing_capability,
-        test_streaming_elicitation,
-        test_logging_tool,
-        static_text,
-        static_binary,
-        template_data,
-        simple_prompt,
-        prompt_with_arguments,
-        prompt_with_embedded_resource,
-        prompt_with_image,
-        complete_argument,
-    )
+    **asking.HANDLERS,
+    **tasking.HANDLERS,
+    **{
+        handler.__name__: handler
+        for handler in (
+            test_simple_text,
+            test_image_content,
+            test_audio_content,
+            test_embedded_resource,
+            test_multiple_content_types,
+            test_error_handling,
+            test_tool_with_logging,
+            test_tool_with_progress,
+            test_missing_capability,
+            test_logging_tool,
+            test_header_parameter,
+            json_schema_2020_12_tool,
+            static_text,
+            static_binary,
+            template_data,
+            simple_prompt,
+            prompt_with_arguments,
+            prompt_with_embedded_resource,
+            prompt_with_image,
+            complete_argument,
+        )
+    },
 }
 OWN: dict[str, Result] = {
-    "open": {"protocol": 1, "methods": ["ping", "reset"], "meta": True},
+    "open": {"protocol": 1, "methods": ["ping", "reset", "cancel"], "meta": True},
     "ping": {},
     "reset": {},  # nothing is ever kept
     "close": {},
 }
+CANCELLED = {"error": {"code": -32800, "message": "Cancelled"}}
 
 
 def write(message: dict[str, Any]) -> None:
@@ -216,7 +164,7 @@ def write(message: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def answer(number: int, method: str, params: Params) -> dict[str, Any]:
+async def answer(number: int, method: str, params: Params) -> dict[str, Any]:
     if method in OWN:
         return {"result": OWN[method]}
     if method not in HANDLERS:
@@ -226,17 +174,32 @@ def answer(number: int, method: str, params: Params) -> dict[str, Any]:
         write({"method": name, "params": {"id": number, **facts}})
 
     try:
-        return {"result": HANDLERS[method](params, notify)}
+        result = HANDLERS[method](params, notify)
+        return {"result": result if isinstance(result, dict) else await result}
     except Refusal as refusal:
         return {"error": refusal.error}
 
 
-def main() -> None:
-    for line in sys.stdin:
+def say(number: int, task: "asyncio.Task[dict[str, Any]]") -> None:
+    """Here and not in the task: one that is cancelled before its first step never runs."""
+    write({"id": number, **(CANCELLED if task.cancelled() else task.result())})
+
+
+async def main() -> None:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=1 << 24)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    under_way: dict[int, asyncio.Task[dict[str, Any]]] = {}
+    while line := await reader.readline():
         request = json.loads(line)
         if "id" in request:
-            write({"id": request["id"], **answer(request["id"], request["method"], request.get("params", {}))})
+            under_way = {number: task for number, task in under_way.items() if not task.done()}
+            task = asyncio.create_task(answer(request["id"], request["method"], request.get("params", {})))
+            task.add_done_callback(partial(say, request["id"]))
+            under_way[request["id"]] = task
+        elif request["method"] == "cancel" and (known := under_way.get(request["params"]["id"])) is not None:
+            known.cancel()
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())
