@@ -24,7 +24,9 @@ from starlette.types import Receive, Scope, Send
 
 from frontend.auth import Gatekeeper
 from frontend.config import Settings
+from frontend.conversations import Conversations, is_of_era
 from frontend.mcp_server import McpServer
+from frontend.operations import Offer
 from frontend.pooler_client import PoolerClient
 from frontend.requests import CALLER
 
@@ -47,23 +49,25 @@ class Frontend:
         self._gate = Gatekeeper(settings)
         self._pooler = PoolerClient(settings.pooler, self._gate.default, settings.calls_max, settings.result_bytes_max)
         self._mcp = McpServer(settings, self._gate.default, self._pooler)
+        security = TransportSecuritySettings(
+            allowed_hosts=list(settings.allowed_hosts), allowed_origins=list(settings.allowed_origins)
+        )
         self._sessions = StreamableHTTPSessionManager(
             self._mcp.sdk,
             # No session outlives its request: any instance answers any request.
             stateless=True,
             # The one mode in which a client that leaves cancels its call; a plain answer is plain JSON all the same.
             json_response=False,
-            security_settings=TransportSecuritySettings(
-                allowed_hosts=list(settings.allowed_hosts), allowed_origins=list(settings.allowed_origins)
-            ),
+            security_settings=security,
             max_request_body_size=settings.request_bytes_max,
         )
+        self._conversations = Conversations(settings, self._mcp, self._pooler, security, self._sessions.handle_request)
         self._http = CORSMiddleware(
             self._answer,
             allow_origin_regex=_origins_regex(settings.allowed_origins),
-            allow_methods=["POST"],
+            allow_methods=["POST", "GET", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["WWW-Authenticate"],
+            expose_headers=["WWW-Authenticate", "Mcp-Session-Id"],
         )
         self._life: asyncio.Task[None] | None = None
         self._started = asyncio.Event()
@@ -93,6 +97,10 @@ class Frontend:
         if self._life.done():
             self._life.result()
 
+    def leave(self) -> None:
+        """Sends clients whose streams could go on for ever to another frontend; calls under way are still answered."""
+        self._conversations.leave()
+
     async def stop(self) -> None:
         """Ends what is still under way. A frontend is started once only."""
         self._stopping.set()
@@ -111,12 +119,16 @@ class Frontend:
     async def _live(self) -> None:
         """One task from start to stop: the SDK's task group must be left by the task that entered it."""
         async with self._sessions.run():
-            self._pooler.start(self._mcp.publish)
+            self._pooler.start(self._publish)
             self._started.set()
             try:
                 await self._stopping.wait()
             finally:
                 await self._pooler.close()
+
+    def _publish(self, offer: Offer) -> None:
+        self._mcp.publish(offer)
+        self._conversations.publish(offer)
 
     async def _follow_host(self, receive: Receive, send: Send) -> None:
         while (await receive())["type"] != "lifespan.shutdown":
@@ -129,7 +141,8 @@ class Frontend:
         if scope["path"] == PATH:
             response = self._refusal(scope)
             if response is None:
-                await self._sessions.handle_request(scope, receive, send)
+                mine = self._settings.conversations and is_of_era(scope)
+                await (self._conversations if mine else self._sessions.handle_request)(scope, receive, send)
                 return
         elif scope["path"] == "/healthz":
             response = self._health(scope)
@@ -139,8 +152,8 @@ class Frontend:
 
     def _refusal(self, scope: Scope) -> Response | None:
         """Why a request does not reach the protocol at all; None when it does, with its caller noted in the scope."""
-        if scope["method"] != "POST":
-            # No stream to listen on and no session to delete: nothing is kept here.
+        if scope["method"] != "POST" and not self._names_conversation(scope):
+            # No stream to listen on and nothing to delete: nothing is kept here.
             return PlainTextResponse("Method not allowed: POST only\n", status_code=405, headers={"Allow": "POST"})
         caller = self._gate.admit(scope["headers"])
         if caller is None:
@@ -150,6 +163,9 @@ class Frontend:
             return JSONResponse({"error": "invalid_token"}, status_code=401, headers=challenge)
         scope[CALLER] = caller
         return None
+
+    def _names_conversation(self, scope: Scope) -> bool:
+        return self._settings.conversations and scope["method"] in ("GET", "DELETE") and is_of_era(scope)
 
     def _health(self, scope: Scope) -> Response:
         if scope["method"] not in ("GET", "HEAD"):
@@ -185,6 +201,11 @@ class Server(uvicorn.Server):
         self.address = ""
         """Where MCP is served, once `listening` is set."""
         self.listening = asyncio.Event()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends the streams that would outlast any grace, then what uvicorn knows of."""
+        self.frontend.leave()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Binds, and says where: with port 0 nobody else knows."""

@@ -118,6 +118,16 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
         default=600, gt=0, le=86_400, description="The longest that any call may take, whatever its operation allows."
     )
     calls_max: int = Field(default=1000, ge=1, le=100_000, description="Calls under way at once; one more is refused.")
+    conversations: bool = Field(
+        default=True,
+        description="Whether clients of the 2025-11-25 era get conversations: resume, questions to the user, news.",
+    )
+    detach_grace_seconds: float = Field(
+        default=60,
+        ge=0,
+        le=3600,
+        description="How long a conversation's call goes on when its client has left the stream, and may come again.",
+    )
     name: str = Field(
         default="penstock", min_length=1, max_length=128, description="The server's name for MCP clients."
     )

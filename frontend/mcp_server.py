@@ -126,11 +126,11 @@ class McpServer:
         self, page: Callable[[Catalogue, str | None], Result]
     ) -> Callable[[Context, types.PaginatedRequestParams], Awaitable[Result]]:
         async def handle(_: Context, params: types.PaginatedRequestParams) -> Result:
-            return page(await self._known_catalogue(), params.cursor)
+            return page(await self.known_catalogue(), params.cursor)
 
         return handle
 
-    async def _known_catalogue(self) -> Catalogue:
+    async def known_catalogue(self) -> Catalogue:
         """The last known catalogue; a cold frontend waits for its first one, rather than say that there is nothing."""
         if self._catalogue is None:
             try:
@@ -151,20 +151,20 @@ class McpServer:
 
     async def _call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> Result:
         try:
-            prepared = prepare_tool(await self._known_catalogue(), params.name, params.arguments or {})
+            prepared = prepare_tool(await self.known_catalogue(), params.name, params.arguments or {})
         except PoolerError as error:
             return as_tool_result(error)
         return prepared if isinstance(prepared, dict) else await self._carry_out(ctx, prepared)
 
     async def _read_resource(self, ctx: Context, params: types.ReadResourceRequestParams) -> Result:
-        return await self._carry_out(ctx, prepare_resource(await self._known_catalogue(), str(params.uri)))
+        return await self._carry_out(ctx, prepare_resource(await self.known_catalogue(), str(params.uri)))
 
     async def _get_prompt(self, ctx: Context, params: types.GetPromptRequestParams) -> Result:
-        prepared = prepare_prompt(await self._known_catalogue(), params.name, params.arguments or {})
+        prepared = prepare_prompt(await self.known_catalogue(), params.name, params.arguments or {})
         return prepared if isinstance(prepared, dict) else await self._carry_out(ctx, prepared)
 
     async def _complete(self, ctx: Context, params: types.CompleteRequestParams) -> Result:
-        catalogue = await self._known_catalogue()
+        catalogue = await self.known_catalogue()
         name, text = params.argument.name, params.argument.value
         operation = completion.operation_for(catalogue, params.ref.model_dump(mode="json"), name)
         if operation is None:

@@ -5,6 +5,7 @@ known where one process serves the whole connection (stdio); over stateless HTTP
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from mcp.server.context import ServerRequestContext
@@ -67,9 +68,14 @@ def log_level_of(ctx: Context) -> str:
 
 def traceparent_of(ctx: Context) -> str:
     """The caller's trace: from the request's own `_meta`, else from the header that carried it; checked, or empty."""
-    found = (ctx.meta or {}).get("traceparent")
-    if found is None and ctx.request is not None:
-        found = ctx.request.headers.get("traceparent")
+    return traceparent_in(ctx.meta, ctx.request.headers if ctx.request is not None else {})
+
+
+def traceparent_in(meta: Any, headers: Mapping[str, str]) -> str:
+    """The same from a request's `_meta`, whatever that is, and its headers."""
+    found = meta.get("traceparent") if isinstance(meta, Mapping) else None
+    if found is None:
+        found = headers.get("traceparent")
     return found if isinstance(found, str) and _TRACEPARENT.fullmatch(found) else ""
 
 

@@ -36,9 +36,13 @@ class Conversations:
     def __init__(self, way: Way) -> None:
         self._way = way
 
-    async def open(self, caller: Caller, note: bytes = b"") -> Conversation:
-        """Begins one. Asked again over a broken way it may begin two, of which the first idles out."""
+    async def open(self, caller: Caller, note: bytes = b"", client_capabilities: bytes = b"") -> Conversation:
+        """Begins one. Asked again over a broken way it may begin two, of which the first idles out.
+
+        `client_capabilities`: what its client can do, as MCP's `clientCapabilities` in JSON.
+        """
         request = pb.OpenConversationRequest(context=context_of(caller), note=note)
+        request.context.client_capabilities = client_capabilities
         return _conversation(await self._way.ask(self._way.stub.OpenConversation, request))
 
     async def get(self, caller: Caller, conversation: str) -> Conversation:
