@@ -65,6 +65,7 @@ class Kept:
             self.conversations,
         )
         self._dispatcher.conversations = self.conversations
+        self.conversations.ended.append(self.results.end)
         await self.conversations.start()
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
 
