@@ -196,16 +196,16 @@ class McpServer:
             return _refused(ctx, call, error, note)
 
     def _call(self, ctx: Context, operation: Operation, arguments: bytes) -> Call:
-        allowed_seconds = (operation.timeout_ms + operation.queue_timeout_ms) / 1000
+        longest = self._settings.timeout_seconds_max
+        # A user takes his time; the pooler still bounds the work and the queue before it.
+        allowed = longest if operation.asks else (operation.timeout_ms + operation.queue_timeout_ms) / 1000
         given = ctx.params or {}
         capabilities = capabilities_of(ctx)
         return Call(
             operation=operation,
             arguments=arguments,
             caller=caller_of(ctx, self._default_caller),
-            timeout_seconds=min(
-                allowed_seconds or self._settings.timeout_seconds_max, self._settings.timeout_seconds_max
-            ),
+            timeout_seconds=min(allowed or longest, longest),
             request_id=uuid.uuid4().hex,
             traceparent=traceparent_of(ctx),
             client_capabilities=orjson.dumps(capabilities) if capabilities else b"",

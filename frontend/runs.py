@@ -8,11 +8,12 @@ from contextlib import aclosing
 
 import mcp_types as types
 
+from frontend.asking import answers_of
 from frontend.errors import PoolerError
-from frontend.events import Done, Page, Reply, RunEvent
+from frontend.events import Accepted, Done, InputRequired, Page, Reply, RunEvent
 from frontend.pooler_client import Call, Runs, Terms
 from frontend.rendering import Note, line_of, step_of
-from frontend.requests import Context
+from frontend.requests import Context, can_be_asked
 
 
 class Teller:
@@ -37,12 +38,18 @@ class Teller:
 
 
 async def reply_of(runs: Runs, ctx: Context, call: Call, note: Note) -> Reply:
-    """Carries out a call as a run, and tells its client of it. Raises PoolerError."""
+    """Carries out a call as a run, tells its client of it, and asks it where it can be asked. Raises PoolerError."""
     teller = Teller(ctx, note)
+    terms = Terms(await_input=can_be_asked(ctx), note=note.pack())
     reply: Reply | None = None
-    async with aclosing(runs.run(call, Terms(note=note.pack()))) as events:
+    run = ""
+    async with aclosing(runs.run(call, terms)) as events:
         async for event in events:
             match event.what:
+                case Accepted(handle):
+                    run = handle
+                case InputRequired(requests):
+                    await runs.answer(call.caller, run, await answers_of(ctx, requests))
                 case Page(page):
                     reply = page
                 case Done(PoolerError() as error):
