@@ -2,12 +2,14 @@
 
 import sys
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from pooler.backends.base import Caller, Connection, FailureKind, Operation, Tag, Work
+from pooler.backends.base import Answer, Caller, Connection, FailureKind, Operation, Tag, Work
 from pooler.backends.process.adapter import ProcessAdapter, build
 from pooler.backends.process.connection import WorkerConnection
 from pooler.backends.process.settings import Settings
@@ -55,10 +57,19 @@ class Scripted:
     async def ask(
         self, connection: Connection, method: str = "ask", page_bytes: int = 1 << 20, **arguments: Any
     ) -> bytes:
+        return (await self.work(connection, method, page_bytes, arguments)).body
+
+    async def work(
+        self,
+        connection: Connection,
+        method: str = "ask",
+        page_bytes: int = 1 << 20,
+        arguments: Mapping[str, Any] = MappingProxyType({}),
+        **extras: Any,
+    ) -> Answer:
         assert isinstance(connection, WorkerConnection)
         prepared = self.adapter.prepare(Operation(method, "read", method=method, page_bytes=page_bytes))
-        answer = await self.adapter.execute(connection, Work(prepared, arguments, CALLER, 30))
-        return answer.body
+        return await self.adapter.execute(connection, Work(prepared, arguments, CALLER, 30, **extras))
 
 
 async def failure_of(scripted: Scripted, work: Any) -> tuple[FailureKind, str]:

@@ -7,6 +7,7 @@ import pytest
 
 from pooler.backends.base import Answer, Connection, FailureKind, Tag, Verdict
 from tests.contract.subject import PAGE_BYTES, PAGE_ROWS, Subject, eventually
+from tests.contract.windows import Listener
 
 pytestmark = pytest.mark.anyio
 
@@ -99,6 +100,18 @@ async def test_a_value_larger_than_a_page_is_refused_and_the_connection_serves_o
     async with subject.opened() as connection:
         assert await failure_of(subject, connection, "echo", value="x" * PAGE_BYTES) is FailureKind.TOO_LARGE
         assert subject.single(await subject.run(connection, "echo", value="small")) == "small"
+
+
+async def test_news_of_the_work_comes_in_order_and_before_the_answer(subject: Subject) -> None:
+    if not subject.tells:
+        pytest.skip("this backend does not say how far its work is")
+    async with subject.opened() as connection:
+        listener = Listener()
+        await subject.adapter.execute(connection, subject.work("report", steps=3)._replace(news=listener))
+        steps = [("progress", step, 3, f"step {step} of 3") for step in (1, 2, 3)]
+        assert listener.told == [*steps, ("log", "info", {"steps": 3})]
+        await subject.run(connection, "report", steps=2)
+        assert len(listener.told) == 4  # what the next request says is not for the listener of the last
 
 
 async def test_a_cancelled_request_stops_in_the_backend(subject: Subject) -> None:

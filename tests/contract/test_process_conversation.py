@@ -191,53 +191,6 @@ async def test_a_worker_that_had_finished_before_the_cancel_came_is_clean(tmp_pa
     await scripted.adapter.close(connection, force=True)
 
 
-async def test_a_worker_that_still_holds_the_rest_of_a_cancelled_page_is_not_clean(tmp_path: Path) -> None:
-    body = """
-    log_in(methods=["cancel"])
-    request = read()
-    read()
-    answer(request, {"resultType": "page", "columns": ["n"], "rows": [[1]], "more": True})
-    serve()
-    """
-    scripted = Scripted(tmp_path, body)
-    connection = await interrupted(scripted)
-    assert await scripted.adapter.cancel(connection) is Verdict.DISCARD
-    await scripted.adapter.close(connection, force=True)
-
-
-async def test_a_worker_is_told_to_stop_a_page_that_is_not_read_to_its_end(tmp_path: Path) -> None:
-    body = """
-    log_in()
-    request = read()
-    answer(request, {"resultType": "page", "columns": ["n"], "rows": [[1]], "more": True})
-    stop = read()
-    assert (stop["method"], stop["params"]) == ("stop", {"id": request["id"]})
-    answer(stop, {})
-    serve()
-    """
-    scripted = Scripted(tmp_path, body)
-    connection = await scripted.open()
-    table = orjson.loads(await scripted.ask(connection))
-    assert table == {"columns": ["n"], "rows": [[1]], "row_count": 1, "truncated": True}
-    assert orjson.loads(await scripted.ask(connection, a=1)) == {"a": 1}
-    await scripted.adapter.close(connection, force=True)
-
-
-async def test_a_worker_that_does_not_stop_a_page_answers_it_and_serves_nobody_else(tmp_path: Path) -> None:
-    body = """
-    log_in()
-    request = read()
-    answer(request, {"resultType": "page", "columns": ["n"], "rows": [[1]], "more": True})
-    write(id=read()["id"], error={"code": -32601, "message": "no such method"})
-    serve()
-    """
-    scripted = Scripted(tmp_path, body)
-    connection = await scripted.open()
-    assert orjson.loads(await scripted.ask(connection))["rows"] == [[1]]
-    assert connection.broken == "did not stop a page when asked to: no such method"
-    await scripted.adapter.close(connection, force=True)
-
-
 @pytest.mark.parametrize(
     ("reset", "declared", "verdict"),
     [

@@ -12,6 +12,7 @@ with all descriptors, the same in a session of its own, or spawned as most progr
 
 import argparse
 import fcntl
+import itertools
 import json
 import os
 import select
@@ -19,8 +20,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+PAGE_ROWS = 40
+"""What the worker brings at once."""
 
 
 class Refusal(Exception):
@@ -37,6 +42,7 @@ class Worker:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.trace: str | None = None
+        self.cursors: dict[int, Iterator[list[Any]]] = {}
         self.waiting: list[bytes] = []
         self.partial = b""
 
@@ -97,7 +103,11 @@ class Worker:
         return {}
 
     def do_stop(self, message: dict[str, Any]) -> Any:
+        del self.cursors[message["params"]["id"]]
         return {}
+
+    def do_next(self, message: dict[str, Any]) -> Any:
+        return self.page(message["params"]["id"])
 
     # What the contract asks for.
 
@@ -111,9 +121,28 @@ class Worker:
         return dict(os.environ)
 
     def do_rows(self, message: dict[str, Any]) -> Any:
-        count = message["params"]["count"]
-        rows = [[number, f"row {number}"] for number in range(min(count, 100))]
-        return {"resultType": "page", "columns": ["number", "text"], "rows": rows, "more": count > 100}
+        self.cursors[message["id"]] = made(**message["params"])
+        return {"columns": ["number", "text"], **self.page(message["id"])}
+
+    do_rows_until = do_rows_too_long = do_rows
+
+    def page(self, cursor: int) -> Any:
+        """Some rows; an error is the end of them."""
+        rows = []
+        try:
+            rows = list(itertools.islice(self.cursors[cursor], PAGE_ROWS))
+        finally:
+            if len(rows) < PAGE_ROWS:
+                del self.cursors[cursor]
+        return {"resultType": "page", "rows": rows, "more": len(rows) == PAGE_ROWS}
+
+    def do_report(self, message: dict[str, Any]) -> Any:
+        steps = message["params"]["steps"]
+        for step in range(1, steps + 1):
+            words = f"step {step} of {steps}"
+            self.note("progress", {"id": message["id"], "progress": step, "total": steps, "message": words})
+        self.note("log", {"id": message["id"], "level": "info", "data": {"steps": steps}})
+        return f"{steps} steps"
 
     def do_slow(self, message: dict[str, Any]) -> Any:
         mark = Path(self.options.folder) / f"busy-{os.getpid()}"
@@ -143,6 +172,14 @@ class Worker:
 
     def do_see_trace(self, message: dict[str, Any]) -> Any:
         return self.trace
+
+
+def made(count: int, fail_at: int = -1, long_at: int = -1) -> Iterator[list[Any]]:
+    """The rows of a result, until the one that cannot be read."""
+    for number in range(count):
+        if number == fail_at:
+            raise Refusal(f"row {number} cannot be read")
+        yield [number, "x" * 100_000 if number == long_at else f"row {number}"]
 
 
 def have_child(manner: str, registration: int) -> None:

@@ -75,10 +75,45 @@ def test_a_result_type_that_does_not_exist_is_the_workers_bug() -> None:
     assert failure({"resultType": "stream"})[0] is FailureKind.BUG
 
 
-def test_a_worker_that_asks_back_is_refused_plainly() -> None:
-    kind, message = failure({"resultType": "input_required", "inputRequests": {}})
-    assert kind is FailureKind.USER_ERROR
-    assert "'loan_balance' asks its user for input" in message
+ASK = {"method": "elicitation/create", "params": {"message": "Which loan?"}}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"inputRequests": {"loan": ASK}, "requestState": "page 2"},
+        {"inputRequests": {"loan": ASK, "roots": {"method": "roots/list"}}},
+        {"inputRequests": {}, "requestState": "try again later"},
+    ],
+)
+def test_a_worker_may_ask_its_user_and_is_then_not_done(asked: dict[str, Any]) -> None:
+    answer = results.answer({"resultType": "input_required", **asked, "extra": 1}, prepared())
+    assert answer.asks
+    assert not answer.content
+    assert orjson.loads(answer.body) == asked
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, "it asks for nothing"),
+        ({"inputRequests": []}, "no object of {method, params}"),
+        ({"inputRequests": {"loan": "which?"}}, "no object of {method, params}"),
+        ({"inputRequests": {"loan": {"params": {}}}}, "no object of {method, params}"),
+        ({"inputRequests": {"loan": {**ASK, "params": []}}}, "no object of {method, params}"),
+        ({"inputRequests": {"loan": {**ASK, "id": 1}}}, "no object of {method, params}"),
+        ({"inputRequests": {"loan": ASK}, "requestState": 7}, "`requestState` that is no text"),
+    ],
+)
+def test_a_question_of_another_shape_is_the_workers_bug(asked: dict[str, Any], said: str) -> None:
+    kind, message = failure({"resultType": "input_required", **asked})
+    assert kind is FailureKind.BUG
+    assert said in message
+
+
+def test_a_question_larger_than_a_page_is_refused() -> None:
+    asked = {"inputRequests": {"loan": ASK}, "requestState": "x" * 2000}
+    assert failure({"resultType": "input_required", **asked}, page_bytes=1024)[0] is FailureKind.TOO_LARGE
 
 
 @pytest.mark.parametrize("result", ["x" * 2000, {"resultType": "complete", "content": ["x" * 2000]}])

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import structlog
 
 from pooler.backends import base
-from pooler.backends.base import Answer, Caller, FailureKind, Operation, Tag, Traits, Verdict, Work
-from pooler.backends.process import classify, results
+from pooler.backends.base import Answer, Caller, FailureKind, Input, Operation, Tag, Traits, Verdict, Work
+from pooler.backends.process import classify, pages, results
 from pooler.backends.process.connection import STREAMS_MAX, WorkerConnection, open_connection
 from pooler.backends.process.settings import Settings
 
@@ -61,7 +62,9 @@ class ProcessAdapter(base.Adapter[WorkerConnection, results.Prepared]):
         # With several streams a reset would have to wait for the other requests: a worker that declares them promises
         # that no request leaves anything behind.
         connection.dirty = connection.declared.streams == 1
-        reply = await connection.request(prepared.method, self._params(connection, work), work.caller)
+        reply = await connection.request(prepared.method, self._params(connection, work), work.caller, work.news)
+        if work.window is not None and prepared.read and results.is_page(reply.result):
+            return Answer(await pages.bring(connection, reply, work, work.window))
         await connection.stop_page(reply.id)
         return results.answer(reply.result, prepared)
 
@@ -90,7 +93,7 @@ class ProcessAdapter(base.Adapter[WorkerConnection, results.Prepared]):
     def _params(self, connection: WorkerConnection, work: Work) -> dict[str, Any]:
         if not connection.declared.meta:
             return dict(work.arguments)
-        return {**work.arguments, "_meta": _meta(work.caller)}
+        return {**work.arguments, "_meta": _meta(work.caller, work.input or Input())}
 
     def _hint(self, connection: WorkerConnection) -> None:
         """Tells once what a worker without `reset` costs: a start for each call, which nobody expects of a pool."""
@@ -105,6 +108,13 @@ class ProcessAdapter(base.Adapter[WorkerConnection, results.Prepared]):
         )
 
 
-def _meta(caller: Caller) -> dict[str, str]:
+def _meta(caller: Caller, given: Input) -> dict[str, Any]:
+    """Who asks, what his client can be asked, and what it has answered; without what is not there."""
+    told = {
+        "traceparent": caller.traceparent,
+        "clientCapabilities": orjson.loads(given.capabilities or b"null"),
+        "inputResponses": orjson.loads(given.responses or b"null"),
+        "requestState": given.state,
+    }
     meta = {"tenant": caller.tenant, "principal": caller.principal, "requestId": caller.request_id}
-    return {**meta, "traceparent": caller.traceparent} if caller.traceparent else meta
+    return {**meta, **{name: value for name, value in told.items() if value not in ("", None)}}

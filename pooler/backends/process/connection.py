@@ -5,14 +5,15 @@ It never asks twice, and never lets a worker serve on that broke the protocol: w
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import structlog
 from pydantic import BaseModel, Field, ValidationError
 
-from pooler.backends.base import BackendError, Caller, Connection, Failure, FailureKind, Tag, Verdict
-from pooler.backends.process import wire
+from pooler.backends.base import BackendError, Caller, Connection, Failure, FailureKind, News, Tag, Verdict
+from pooler.backends.process import notes, wire
 from pooler.backends.process.classify import brief, refusal
 from pooler.backends.process.settings import Settings
 from pooler.runtime.chatter import Chatter
@@ -43,6 +44,9 @@ class Pending:
 
     future: asyncio.Future[wire.Reply]
     caller: Caller | None
+    news: News | None
+    cursor: int
+    """The request that it belongs to: for the next page of a result, the one that was answered with its first."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +61,8 @@ class WorkerConnection(Connection):
     _pending: dict[int, Pending] = field(default_factory=dict)
     _abandoned: set[int] = field(default_factory=set)
     """Pending requests whose caller has left."""
+    _forsaken: set[int] = field(default_factory=set)
+    """Cursors whose caller has left."""
     _asked: int = 0
     _worker: Worker | None = None
     _chatter: Chatter = field(init=False)
@@ -83,7 +89,14 @@ class WorkerConnection(Connection):
             raise
         self.streams = min(self.declared.streams, STREAMS_MAX)
 
-    async def request(self, method: str, params: Mapping[str, Any], caller: Caller | None = None) -> wire.Reply:
+    async def request(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        caller: Caller | None = None,
+        news: News | None = None,
+        cursor: int | None = None,
+    ) -> wire.Reply:
         """Asks and waits for the answer, however long it takes. Raises BackendError for an error or an end.
 
         Cancelled, it leaves a request under way that `cancel` deals with.
@@ -93,7 +106,7 @@ class WorkerConnection(Connection):
         number = self._asked
         self._asked += 1
         future: asyncio.Future[wire.Reply] = asyncio.get_running_loop().create_future()
-        self._pending[number] = Pending(future, caller)
+        self._pending[number] = Pending(future, caller, news, number if cursor is None else cursor)
         self.worker.write(wire.request(number, method, params))
         try:
             # Shielded: a caller who leaves must not end the wait for an answer that will still come.
@@ -106,6 +119,10 @@ class WorkerConnection(Connection):
             raise BackendError(refusal(reply.error, self.settings.mask))
         return reply
 
+    async def next_page(self, number: int, caller: Caller, news: News | None) -> wire.Reply:
+        """Asks for more of what a request was answered with. An error instead of a page is the end of it."""
+        return await self.request("next", {"id": number}, caller, news, cursor=number)
+
     async def stop_page(self, number: int) -> None:
         """Gives back what is left of a page that a request was answered with, if anything is."""
         if number not in self.cursors:
@@ -115,8 +132,17 @@ class WorkerConnection(Connection):
         except BackendError as error:
             # The page is good and its caller gets it; it is the next caller who must not meet its rest.
             self._break(f"did not stop a page when asked to: {error.failure.message}")
+        except asyncio.CancelledError:
+            self.forsake(number)
+            raise
         else:
             self.cursors.discard(number)
+            self._forsaken.discard(number)
+
+    def forsake(self, number: int) -> None:
+        """The caller of a request has left it between two pages: `cancel` gives them back."""
+        if number in self.cursors:
+            self._forsaken.add(number)
 
     async def cancel(self) -> Verdict:
         """Stops the requests whose callers have left. CLEAN: each of them was answered, and nothing of it remains."""
@@ -125,8 +151,16 @@ class WorkerConnection(Connection):
             for number in left:
                 self.worker.write(wire.notification("cancel", {"id": number}))
             await asyncio.wait(left.values(), timeout=CANCEL_SECONDS)
-        usable = self.broken is None and not self._abandoned and not self.cursors
+        if self.broken is None and not self._abandoned:
+            await self._give_back()
+        usable = self.broken is None and not self._abandoned and not self._forsaken
         return Verdict.CLEAN if usable else Verdict.DISCARD
+
+    async def _give_back(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_SECONDS):
+                for number in list(self._forsaken):
+                    await self.stop_page(number)
 
     async def end(self) -> bool:
         """Ends the worker politely, step by step, and by force when it stays. True: nothing of it is left."""
@@ -176,23 +210,38 @@ class WorkerConnection(Connection):
         pending = self._pending.pop(reply.id, None)
         if pending is None:
             raise wire.GarbageError(f"answered request {reply.id}, which nobody waits for")
+        cursor, left = pending.cursor, reply.id in self._abandoned
         self._abandoned.discard(reply.id)
         if has_more(reply.result):
-            self.cursors.add(reply.id)
+            self.cursors.add(cursor)
+            if left:
+                self.forsake(cursor)
+        elif cursor != reply.id:
+            self.cursors.discard(cursor)
+            self._forsaken.discard(cursor)
         pending.future.set_result(reply)
 
     def _note(self, note: wire.Note) -> None:
+        """Whatever else a later worker may send is none of our business."""
+        pending = self._about(note.id)
+        if pending is not None and pending.news is not None:
+            notes.tell(note.method, note.params, pending.news, self.settings.mask)
         if note.method != "log":
-            return  # `progress` has no reader yet; whatever else a later worker may send is none of our business
-        pending = self._pending.get(note.id) if note.id is not None else None
+            return
         facts = (
             {"tenant": pending.caller.tenant, "request_id": pending.caller.request_id}
             if pending and pending.caller
             else {}
         )
-        self._chatter.say(
-            str(note.params.get("level", "info")), "worker log", str(note.params.get("message", "")), **facts
-        )
+        words = note.params.get("message", note.params.get("data", ""))
+        self._chatter.say(str(note.params.get("level", "info")), "worker log", str(words), **facts)
+
+    def _about(self, number: int | None) -> Pending | None:
+        """Of what a worker speaks: the request itself, or one for the next page of what it was answered with."""
+        if number is None:
+            return None
+        following = (pending for pending in self._pending.values() if pending.cursor == number)
+        return self._pending.get(number) or next(following, None)
 
     def _break(self, how: str) -> None:
         """Ends the conversation: whoever waits for an answer hears why there will be none."""

@@ -18,7 +18,18 @@ from pooler.backends.process.settings import Settings
 from tests.contract import worker
 from tests.contract.subject import PAGE_BYTES, PAGE_ROWS, Subject, eventually
 
-METHODS = ("echo", "rows", "slow", "wrong", "write", "leave_trace", "see_trace")
+METHODS = (
+    "echo",
+    "rows",
+    "rows_until",
+    "rows_too_long",
+    "report",
+    "slow",
+    "wrong",
+    "write",
+    "leave_trace",
+    "see_trace",
+)
 SECRET = "hunter2-of-the-worker"
 
 
@@ -31,6 +42,7 @@ class ProcessSubject(Subject):
     """Worker processes, counted by the locks that they hold."""
 
     secret = SECRET
+    tells = True
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
