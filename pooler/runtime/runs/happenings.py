@@ -125,9 +125,9 @@ def pack(what: Happening) -> bytes:
     match what:
         case Page(answer, timing):
             body = answer.body
-            facts = {"content": answer.content, "asks": answer.asks, "timing": timing}
+            facts = {"content": answer.content, "asks": answer.asks, "timing": list(timing)}
         case Done(fault, timing):
-            facts = {"timing": timing}
+            facts = {"timing": list(timing)}
             if fault is not None:
                 facts["fault"] = [fault.reason, fault.message, dict(fault.metadata)]
         case _:

@@ -90,11 +90,11 @@ class RunLog:
         assert self._store is not None
         while self._untold:
             event = self._untold[0]
-            await self._keep(self._store, event)
+            await self._keep(self._store, event.seq, pack(event.what))
             self._untold.popleft()
             self._tell(event)
             while self._forgotten:
-                await self._store.append(self._key, self._forgotten.popleft(), FORGOTTEN)
+                await self._keep(self._store, self._forgotten.popleft(), FORGOTTEN)
 
     async def next(self, after: int) -> Event | None:
         """The first event after this number that is kept, as soon as there is one. None: the last was the end."""
@@ -107,12 +107,12 @@ class RunLog:
                 return None
             await self._changed.wait()
 
-    async def _keep(self, store: Store, event: Event) -> None:
+    async def _keep(self, store: Store, seq: int, data: bytes) -> None:
         try:
-            await store.append(self._key, event.seq, pack(event.what))
+            await store.append(self._key, seq, data)
         except Fault as fault:
-            # What is lost is only its memory: whoever follows hears it all the same.
-            log.warning("an event of a run could not be stored", run=self._key, seq=event.seq, error=fault.message)
+            # Only what a later process could read of it is lost: whoever follows now hears it all the same.
+            log.warning("an event of a run could not be stored", run=self._key, seq=seq, error=fault.message)
 
     def _tell(self, event: Event) -> None:
         self._events.append(event)

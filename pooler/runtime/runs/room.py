@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
+import structlog
+
 from pooler.clock import Clock
 from pooler.errors import Fault, Reason
 from pooler.runtime.conversations.room import Conversations
@@ -27,6 +29,8 @@ from pooler.runtime.runs.outlook import Outlook
 from pooler.runtime.runs.run import Identity, Run, Terms
 from pooler.runtime.runs.state import RunState
 from pooler.runtime.store.base import Store
+
+log = structlog.get_logger(__name__)
 
 NOTE_BYTES_MAX = 16 << 10
 BOOT_BYTES = 4
@@ -193,8 +197,8 @@ class Runs:
         self, identity: Identity, terms: Terms, request: Request, archive: Archive | None, lodging: Lodging | None
     ) -> LiveRun:
         self._take_room(request.tenant)
-        log = RunLog(identity.id, self.bounds.log, archive.store if archive is not None else None)
-        run = LiveRun(identity, terms, log, self._around, self._changed)
+        events = RunLog(identity.id, self.bounds.log, archive.store if archive is not None else None)
+        run = LiveRun(identity, terms, events, self._around, self._changed)
         self._install(run)
         try:
             if lodging is not None:
@@ -265,6 +269,8 @@ class Runs:
             await run.log.flush()
             if run.ended and run.id in self._runs:
                 await self._archive.record(run.identity, run.terms, 0.0, run.updated_at)
+        except Fault as fault:
+            log.warning("a run's end could not be recorded", run=run.id, error=fault.message)
         finally:
             del self._flushing[run.id]
 
