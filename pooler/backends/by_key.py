@@ -52,9 +52,12 @@ def faults(operation: Operation, lexis: Lexis) -> list[str]:
         return ["is for statements that read; leave it out"]
     try:
         wanted = keys(operation.order_by)
-        columns = selected(parse(operation.statement, lexis), lexis)
     except ValueError as error:
         return [str(error)]
+    try:
+        columns = selected(parse(operation.statement, lexis), lexis)
+    except ValueError:
+        return []  # what is wrong with the statement is said of the statement
     quote = _QUOTES[lexis]
     found = [f"the key {key.name!r} has a {quote} in its name; give it an alias" for key in wanted if quote in key.name]
     if columns is not None:

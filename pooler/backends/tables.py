@@ -82,6 +82,11 @@ class Cutter:
     def __repr__(self) -> str:
         return f"Cutter({self._sheet!r})"
 
+    @property
+    def full(self) -> bool:
+        """Whether the page that is being made takes no further row, however short."""
+        return not self._sheet.places
+
     def add(self, rows: Sequence[Any]) -> Iterator[Cut]:
         """Takes the next rows; yields the pages that are done by now. To be iterated to the end.
 

@@ -162,9 +162,12 @@ class Result:
 
     def fail(self, fault: Fault) -> None:
         """There will be no more rows, for this reason: whoever asks for the page that they were to be on hears it."""
-        if self._turn is not None:
-            self._fault = fault
-            self._end()
+        if self._turn is None:
+            return
+        if self._spool is not None and self._cutter is not None and self._cutter.full:
+            self._put(self._cutter.rest(), _MORE)  # a whole page: what is missing would be on the next one
+        self._fault = fault
+        self._end()
 
     # Who fetches
 
@@ -180,8 +183,8 @@ class Result:
             _gone(number)
         spool.free(self._progress.ask(number))
         await self._complete(number)
-        if (offset := self._progress.offset(number)) is None:
-            _gone(number)
+        if (offset := self._progress.offset(number)) is None or self._spool is None:
+            _gone(number)  # while it was waited for
         try:
             record, end = await spool.read(offset)
         except OSError as error:
@@ -191,12 +194,13 @@ class Result:
 
     def drop(self) -> None:
         """Nobody will fetch it any more: its work is stopped, its bytes are freed."""
-        turn = self._turn
+        turn, spool = self._turn, self._spool
+        self._spool = None
+        if spool is not None:
+            spool.close()
         self.fail(Fault(Reason.HANDLE_EXPIRED, f"The rest of this result was given up: {REMEDIES['cursor']}."))
         if turn is not None:
             self._hands.cancel(turn)
-        if self._spool is not None:
-            self._spool.close()
 
     def nudge(self) -> None:
         """Something has changed: whoever waits looks again."""

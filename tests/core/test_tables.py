@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pooler.backends.base import BackendError, FailureKind
-from pooler.backends.tables import BATCH_ROWS, Page, affected_answer, table_answer
+from pooler.backends.tables import (
+    BATCH_ROWS,
+    Cut,
+    Cutter,
+    Page,
+    affected_answer,
+    next_cursor,
+    page_body,
+    table_answer,
+)
 
 
 def test_a_table_that_fits_is_whole() -> None:
@@ -95,3 +104,44 @@ def test_a_page_is_a_prefix_within_its_bounds_however_it_is_fed(
     assert table["rows"] == whole[: table["row_count"]]
     assert table["row_count"] <= rows_max
     assert table.get("truncated", False) == (table["row_count"] < len(rows))
+
+
+def pages_of(cutter: Cutter, rows: list[Any], batch: int) -> list[bytes]:
+    cuts = [cut for start in range(0, len(rows), batch) for cut in cutter.add(rows[start : start + batch])]
+    return [page_body(cutter.columns, cut) for cut in [*cuts, cutter.rest()]]
+
+
+@given(st.lists(st.tuples(cells, cells), max_size=60), st.integers(1, 20), st.integers(300, 900), st.integers(1, 25))
+def test_pages_have_every_row_once_and_in_order_however_they_are_fed(
+    rows: list[tuple[Any, Any]], rows_max: int, bytes_max: int, batch: int
+) -> None:
+    bodies = pages_of(Cutter(["a", "b"], rows_max, bytes_max, reserve=50), rows, batch)
+    tables = [orjson.loads(body) for body in bodies]
+    whole = orjson.loads(table_answer(["a", "b"], rows, len(rows) + 1, 10**6))["rows"]
+    assert [row for table in tables for row in table["rows"]] == whole
+    assert all(len(body) <= bytes_max - 50 for body in bodies)
+    assert all(table["row_count"] == len(table["rows"]) <= rows_max for table in tables)
+    assert all(table["row_count"] for table in tables) or rows == []
+    assert bodies == pages_of(Cutter(["a", "b"], rows_max, bytes_max, reserve=50), rows, 1), "whatever the batches are"
+
+
+def test_a_page_is_done_only_when_there_is_a_row_behind_it() -> None:
+    cutter = Cutter(["n"], rows_max=3, bytes_max=1_000)
+    assert list(cutter.add([(n,) for n in range(3)])) == []
+    assert list(cutter.add([(3,)])) == [Cut(b"[0],[1],[2]", 3)]
+    assert cutter.rest() == Cut(b"[3]", 1)
+
+
+def test_pages_before_a_row_that_fits_none_are_whole() -> None:
+    cutter = Cutter(["text"], rows_max=2, bytes_max=500)
+    done: list[Cut] = []
+    with pytest.raises(BackendError) as raised:
+        done.extend(cutter.add([("a",), ("b",), ("c",), ("x" * 600,), ("d",)]))
+    assert done == [Cut(b'["a"],["b"]', 2), Cut(b'["c"]', 1)]
+    assert raised.value.failure.kind is FailureKind.TOO_LARGE
+    assert "a row takes 604 bytes, but a page holds 500" in raised.value.failure.message
+
+
+def test_a_page_says_where_it_goes_on() -> None:
+    body = page_body(b'["n"]', Cut(b"[1]", 1), next_cursor("cursor.p.x"))
+    assert orjson.loads(body) == {"columns": ["n"], "rows": [[1]], "row_count": 1, "next_cursor": "cursor.p.x"}
