@@ -8,7 +8,7 @@ when it ends. The queue holds waiters and their order; it knows nothing of conne
 gets a place.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
@@ -86,13 +86,15 @@ class Lane:
 
     def indices(self, waiters: Set[Waiter]) -> dict[Waiter, int]:
         """How many of its waiters go before each of these: one look at all of them, for however many."""
-        turns = {priority: [_turn_of(waiter) for waiter in own] for priority, own in self.waiting.items()}
+        turns = [[_turn_of(waiter) for waiter in own] for own in self.waiting.values()]
         found = {}
-        for priority, own in self.waiting.items():
-            others = [other for each, other in turns.items() if each is not priority and other]
+        for rank, own in enumerate(self.waiting.values()):
+            earlier, later = turns[:rank], turns[rank + 1 :]  # of two that are equal, the earlier priority goes first
             for index, waiter in enumerate(own):
                 if waiter in waiters:
-                    found[waiter] = index + sum(bisect_left(other, _turn_of(waiter)) for other in others)
+                    turn = _turn_of(waiter)
+                    ahead = sum(bisect_right(each, turn) for each in earlier)
+                    found[waiter] = index + ahead + sum(bisect_left(each, turn) for each in later)
         return found
 
     def last(self) -> Waiter:

@@ -345,3 +345,4 @@ def test_what_a_run_that_nobody_follows_waits_for_can_still_be_asked() -> None:
         assert [run.state().message for run in runs] == ["", "queued, next in line", "queued, 1 ahead"]
         assert not any(isinstance(event.what, Queued | Working) for run in runs for event in run.log.events)
 
+    virtual.run(scene())

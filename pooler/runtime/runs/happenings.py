@@ -130,10 +130,11 @@ def pack(what: Happening) -> bytes:
             facts = {"timing": list(timing)}
             if fault is not None:
                 facts["fault"] = [fault.reason, fault.message, dict(fault.metadata)]
+        case Accepted(run, name, note):
+            body = note  # any bytes, where those of the others are JSON
+            facts = {"run": run, "name": name}
         case _:
             facts = {key: value.decode() if isinstance(value, bytes) else value for key, value in asdict(what).items()}
-            if isinstance(what, Accepted):
-                facts["note"], body = "", what.note  # any bytes, where the others are JSON
     return orjson.dumps([type(what).__name__, facts]) + b"\n" + body
 
 
