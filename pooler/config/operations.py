@@ -39,6 +39,23 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class WatchConfig(_Part):
+    """How it is found out that a resource has changed: its backend says so on a channel, or it is asked."""
+
+    channel: str | None = Field(
+        None,
+        min_length=1,
+        description="The channel on which the backend tells of changes, exactly as `pg_notify` names it.",
+    )
+    argument: str | None = Field(
+        None, description="The argument whose value a payload names; without it, whatever is said is a change."
+    )
+    every_seconds: Annotated[float, Field(ge=0.1, le=86_400)] | None = Field(
+        None,
+        description="How often it is called, as long as somebody watches, to compare its first page with the last.",
+    )
+
+
 class OperationConfig(_Part):
     """Something a backend can do: a tool for MCP clients, and a resource when it says so."""
 
@@ -79,6 +96,7 @@ class OperationConfig(_Part):
     )
     resource: str | None = Field(None, description="A URI, or a URI template whose variables are arguments.")
     mime_type: str | None = Field(None, description="The media type of the resource.")
+    watch: WatchConfig | None = Field(None, description="How it is found out that the resource has changed.")
     tool: bool = Field(True, description="Whether clients see it as a tool.")
     confirm: str | None = Field(
         None,
