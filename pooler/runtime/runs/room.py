@@ -167,6 +167,12 @@ class Runs:
         if self._archive is not None:
             await self._archive.forget(run_id)
 
+    def leave(self, conversation: str) -> None:
+        """A conversation is over: what was read from the store of its runs is forgotten. Live ones end by themselves."""
+        for run_id, run in list(self._runs.items()):
+            if run_id.startswith(f"{conversation}.") and not isinstance(run, LiveRun):
+                self.forget(run_id)
+
     def forget(self, run_id: str) -> None:
         """Lets go of a run here. Whoever follows it reads on to its end."""
         if (run := self._runs.pop(run_id, None)) is None:
