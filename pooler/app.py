@@ -140,7 +140,7 @@ class Pooler:
         settings = self.config.pooler
         self._kept = Kept(self._state.name, self._state.path, settings, self._keys(settings), self._dispatcher)
         await self._kept.open(settings)
-        self._data.join(self._kept.conversations, self._kept.runs)
+        self._data.join(self._kept.conversations, self._kept.runs, self._kept.desks)
 
     def _keys(self, settings: PoolerSettings) -> list[bytes]:
         return settings.sealing_keys() or [self._state.handle_key()]
@@ -195,8 +195,9 @@ class Pooler:
                 self._add(name, part, files[name])
         self._parts = parts
         self._dispatcher.calls_max = config.pooler.calls_max
-        self._dispatcher.routes = build.routes(config, self._drivers)
         assert self._kept is not None
+        desks = self._kept.desks.install(self._drivers, build.keeping(parts))
+        self._dispatcher.routes = build.routes(config, self._drivers, desks)
         self._kept.reconfigure(config.pooler, self._keys(config.pooler))
         self._board.publish(config)
         return gone

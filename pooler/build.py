@@ -12,12 +12,14 @@ import jsonschema_rs
 from pooler.backends import by_key, registry
 from pooler.backends.base import Adapter
 from pooler.config import BackendConfig, Config
+from pooler.config.keeping import session_operations, with_session
 from pooler.config.model import ConversationSettings, RunSettings, SpoolSettings
 from pooler.config.operations import OperationConfig
-from pooler.core import conversations
+from pooler.core import conversations, sessions
 from pooler.core.fairness import Share
 from pooler.core.rules import Rules
 from pooler.runtime import keyed
+from pooler.runtime.desks import Desk, Settings
 from pooler.runtime.dispatch import Route
 from pooler.runtime.driver import Driver
 from pooler.runtime.pages import Limits
@@ -134,8 +136,44 @@ def _paging(name: str, operation: OperationConfig) -> Paging | None:
     return Paging(name, operation.page_rows, operation.page_bytes, keys)
 
 
-def routes(config: Config, drivers: Mapping[str, Driver]) -> dict[str, Route]:
-    """Where each operation's calls go."""
+def keeping(parts: Mapping[str, Part]) -> dict[str, Settings]:
+    """What callers may keep, by backend; those are left out of which they may keep nothing."""
+    found = {name: _kept(part) for name, part in parts.items()}
+    return {name: each for name, each in found.items() if each.limits or each.pin_idle_seconds is not None}
+
+
+def _kept(part: Part) -> Settings:
+    keys, places, limits = part.config.keeping, part.rules.places, None
+    if (asked := keys.sessions) is not None:
+        most = max(1, places // 2) if asked.max is None else min(asked.max, places)
+        limits = sessions.Limits(most, asked.idle_seconds, asked.lifetime_seconds)
+    idle_seconds = keys.pin_idle_seconds if keys.pin is not None else None
+    return Settings(limits, part.kit.adapter.traits.tx == "local", idle_seconds)
+
+
+def routes(config: Config, drivers: Mapping[str, Driver], desks: Mapping[str, Desk]) -> dict[str, Route]:
+    """Where each operation's calls go: those that are configured, and those that sessions bring along."""
+    return _configured(config, drivers, desks) | _of_sessions(config, drivers, desks)
+
+
+def _of_sessions(config: Config, drivers: Mapping[str, Driver], desks: Mapping[str, Desk]) -> dict[str, Route]:
+    return {
+        operation.name: Route(
+            name=operation.name,
+            driver=drivers[name],
+            read=False,
+            whole=True,
+            timeout_seconds=operation.timeout_seconds,
+            queue_timeout_seconds=backend.pool.queue_timeout_seconds,
+            validator=jsonschema_rs.Draft202012Validator(operation.input_schema),
+            desk=desks[name],
+        )
+        for name, backend in config.backends.items()
+        for operation in session_operations(name, backend.keeping, backend.settings.transactional)
+    }
+
+
+def _configured(config: Config, drivers: Mapping[str, Driver], desks: Mapping[str, Desk]) -> dict[str, Route]:
     return {
         name: Route(
             name=name,
@@ -144,12 +182,15 @@ def routes(config: Config, drivers: Mapping[str, Driver]) -> dict[str, Route]:
             whole=operation.exclusive,
             timeout_seconds=operation.timeout_seconds,
             queue_timeout_seconds=config.backends[operation.backend].pool.queue_timeout_seconds,
-            validator=jsonschema_rs.Draft202012Validator(operation.input_schema()),
+            validator=jsonschema_rs.Draft202012Validator(
+                with_session(operation.input_schema(), config.backends[operation.backend].keeping)
+            ),
             defaults={
                 argument: schema["default"] for argument, schema in operation.arguments.items() if "default" in schema
             },
             confirm=operation.confirm or "",
             paging=_paging(name, operation),
+            desk=desks.get(operation.backend),
         )
         for name, operation in config.operations.items()
     }

@@ -1,4 +1,4 @@
-"""What a pooler keeps for its callers beyond a call, as one part: handles, the store, results, conversations, runs.
+"""What a pooler keeps for its callers beyond a call, as one part: results, sessions, conversations, runs, a store.
 
 Made once the pooler has its name; opened, reconfigured, drained and closed with it. It joins rooms, and decides nothing
 of what they do.
@@ -16,6 +16,7 @@ from pooler.clock import anchored
 from pooler.config.model import PoolerSettings
 from pooler.errors import Fault
 from pooler.runtime.conversations.room import Conversations
+from pooler.runtime.desks import Desks
 from pooler.runtime.dialogue import Dialogue
 from pooler.runtime.dispatch import Dispatcher
 from pooler.runtime.handles import Sealer
@@ -45,6 +46,7 @@ class Kept:
         self._dispatcher = dispatcher
         self._sweeping: asyncio.Task[None] | None = None
         self.results = Results(self.sealer, Place(folder / "spool"), build.limits(settings.spool), self.wall)
+        self.desks = Desks(self.sealer, self.wall)
         dispatcher.dialogue = Dialogue(self.sealer, self.wall)
         dispatcher.results = self.results
 
@@ -65,7 +67,7 @@ class Kept:
             self.conversations,
         )
         self._dispatcher.conversations = self.conversations
-        self.conversations.ended.append(self.results.end)
+        self.conversations.ended += [self.results.end, self.desks.end, self.runs.leave]
         await self.conversations.start()
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
 
@@ -80,6 +82,7 @@ class Kept:
         """The pooler stops: nobody is waited for any more."""
         self.conversations.draining = True
         self.results.stop()
+        self.desks.drain()
         self.runs.drain()
 
     async def close(self) -> None:

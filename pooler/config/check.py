@@ -8,6 +8,7 @@ import jsonschema_rs
 
 from pooler.config.document import Document
 from pooler.config.faults import KeyPath, listed, nearest
+from pooler.config.keeping import SESSION, session_operations
 from pooler.config.model import BackendConfig
 from pooler.config.operations import OperationConfig, PromptConfig
 from pooler.runtime.questions import PLACE as CONFIRM_PLACE
@@ -37,6 +38,24 @@ def check_backend(name: str, backend: BackendConfig, document: Document) -> None
         document.fault(
             (*path, "pool", "warm"), f"must be at most the cap, which is {backend.pool.cap}; lower it or raise the cap"
         )
+
+
+def check_keeping(name: str, backend: BackendConfig, operations: Operations, document: Document) -> None:
+    """A backend's sessions, and the operations that it has because of them."""
+    keeping, path = backend.keeping, ("backends", name, "sessions")
+    if keeping.sessions is None:
+        return
+    if (most := keeping.sessions.max) is not None and most > backend.pool.cap:
+        document.fault((*path, "max"), f"must be at most the cap, which is {backend.pool.cap}: each has a connection")
+    for own in session_operations(name, keeping, backend.settings.transactional):
+        if own.name in operations:
+            sentence = f"is an operation that {name!r} has because of its sessions; choose another name for this one"
+            document.fault(("operations", own.name), sentence, at_key=True)
+    for operation_name, operation in operations.items():
+        if operation is not None and operation.backend == name and SESSION in operation.arguments:
+            here = ("operations", operation_name, "arguments", SESSION)
+            sentence = f"names the session of a call, since {name!r} has sessions; choose another name"
+            document.fault(here, sentence, at_key=True)
 
 
 def check_operation(

@@ -9,6 +9,7 @@ from pooler.backends import registry
 from pooler.config import check
 from pooler.config.document import Document
 from pooler.config.faults import ConfigError, KeyPath, listed, nearest
+from pooler.config.keeping import Keeping
 from pooler.config.model import BackendConfig, Config, Pool, PoolerSettings, Tenant
 from pooler.config.operations import OperationConfig, PromptArgumentConfig, PromptConfig
 from pooler.config.sentences import validated
@@ -142,9 +143,11 @@ def _backend(name: str, data: Any, document: Document) -> BackendConfig | None:
         else:
             document.fault((*path, "kind"), f"no such kind; {nearest(str(kind), registry.KINDS)}")
         return None
-    own = {key: value for key, value in data.items() if key not in ("kind", "pool")}
+    own = {key: value for key, value in data.items() if key not in ("kind", "pool", *Keeping.model_fields)}
     settings = validated(registry.settings_of(kind), own, path, document)
-    return BackendConfig(kind, settings, pool) if settings and pool else None
+    kept = {key: value for key, value in data.items() if key in Keeping.model_fields}
+    keeping = validated(Keeping, kept, path, document)
+    return BackendConfig(kind, settings, pool, keeping) if settings and pool and keeping else None
 
 
 def _check_all(
@@ -155,6 +158,7 @@ def _check_all(
 ) -> None:
     for name, backend in _only(backends).items():
         check.check_backend(name, backend, document)
+        check.check_keeping(name, backend, operations, document)
     for name, operation in _only(operations).items():
         check.check_operation(name, operation, backends, operations, document)
     for name, prompt in _only(prompts).items():

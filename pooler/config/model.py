@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from pooler.backends.base import Settings
+from pooler.config.keeping import Keeping
 from pooler.config.operations import OperationConfig, PromptConfig
 
 KEY_BYTES = 32
@@ -184,6 +185,8 @@ class BackendConfig:
     settings: Settings = field(repr=False)
     """Not in the repr: what was filled in may stand in any of its texts."""
     pool: Pool
+    keeping: Keeping = field(default_factory=Keeping)
+    """What its callers may keep."""
 
 
 @dataclass(frozen=True, slots=True)

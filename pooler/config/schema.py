@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from pooler.backends import registry
+from pooler.config.keeping import Keeping
 from pooler.config.model import Pool, PoolerSettings, Tenant
 from pooler.config.operations import OperationConfig, PromptConfig
 
@@ -15,16 +16,19 @@ _REFERENCE = {"type": "string", "pattern": r"\$\{"}
 def file_schema(frontend: dict[str, Any] | None) -> dict[str, Any]:
     """The schema (2020-12). `frontend`: the frontend's own schema of its section, when it is installed."""
     kinds = {kind: registry.settings_of(kind) for kind in registry.KINDS}
-    models: list[type[BaseModel]] = [Pool, PoolerSettings, OperationConfig, PromptConfig, Tenant, *kinds.values()]
-    names, shared = models_json_schema([(model, "validation") for model in models], title="Penstock")
+    parts: list[type[BaseModel]] = [Pool, Keeping, PoolerSettings, OperationConfig, PromptConfig, Tenant]
+    names, shared = models_json_schema([(model, "validation") for model in (*parts, *kinds.values())], title="Penstock")
     definitions: dict[str, Any] = shared["$defs"]
 
     def reference(model: type[BaseModel]) -> dict[str, Any]:
         return dict(names[(model, "validation")])
 
+    def described(model: type[BaseModel]) -> dict[str, Any]:
+        return dict(definitions[reference(model)["$ref"].rpartition("/")[2]])
+
+    keys = described(Keeping)["properties"]
     for kind, model in kinds.items():
-        own = definitions[reference(model)["$ref"].rpartition("/")[2]]
-        definitions[f"backend-{kind}"] = _backend(kind, own, reference(Pool))
+        definitions[f"backend-{kind}"] = _backend(kind, described(model), {"pool": reference(Pool), **keys})
     section, inner = _frontend(frontend)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -47,10 +51,10 @@ def file_schema(frontend: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _backend(kind: str, own: dict[str, Any], pool: dict[str, Any]) -> dict[str, Any]:
+def _backend(kind: str, own: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {"kind": {"const": kind}, "pool": pool, **own.get("properties", {})},
+        "properties": {"kind": {"const": kind}, **shared, **own.get("properties", {})},
         "required": ["kind", "pool", *own.get("required", [])],
         "additionalProperties": False,
     }

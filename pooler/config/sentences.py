@@ -101,4 +101,5 @@ def _model_at(model: type[BaseModel], location: KeyPath) -> type[BaseModel] | No
             current = field.annotation if field else None
         else:
             current = next(iter(get_args(current)[-1:]), None)
-    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+    candidates = (current, *get_args(current))  # a part that may be left out is one of several types
+    return next((each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)), None)

@@ -27,7 +27,12 @@ def shown(config: Config, document: Document) -> dict[str, Any]:
         "pooler": config.pooler.model_dump(),
         "frontend": dict(config.frontend),
         "backends": {
-            name: {"kind": backend.kind, **backend.settings.model_dump(), "pool": backend.pool.model_dump()}
+            name: {
+                "kind": backend.kind,
+                **backend.settings.model_dump(),
+                "pool": backend.pool.model_dump(),
+                **backend.keeping.model_dump(exclude_none=True),
+            }
             for name, backend in config.backends.items()
         },
         "operations": {name: part.model_dump(exclude_none=True) for name, part in config.operations.items()},

@@ -16,7 +16,7 @@ import orjson
 from pooler.backends.base import Answer, Caller
 from pooler.clock import Clock
 from pooler.core.sessions import Act, Ending, Limits, Tools, retry_seconds
-from pooler.errors import Fault
+from pooler.errors import Fault, Reason
 from pooler.runtime.driver import Driver
 from pooler.runtime.handles import Sealer, expired
 from pooler.runtime.holds import tell
@@ -95,9 +95,9 @@ class Desk:
     def __init__(self, desks: "Desks", driver: Driver, settings: Settings) -> None:
         self._desks = desks
         self._driver = driver
-        self._tools = Tools.of(driver.name, settings.transactional)
-        self._sentences = Sentences(driver.name, self._tools, settings.transactional)
-        self._acts = {self._tools.commit: Act.COMMIT, self._tools.rollback: Act.ROLLBACK}
+        self.tools = Tools.of(driver.name, settings.transactional)
+        self._sentences = Sentences(driver.name, self.tools, settings.transactional)
+        self._acts = {self.tools.commit: Act.COMMIT, self.tools.rollback: Act.ROLLBACK}
         self._sessions: set[Session] = set()
         self._pins = Pins(driver, 0.0)
         self.settings = settings
@@ -132,7 +132,7 @@ class Desk:
 
         Raises Fault when the session is not its caller's, or not there any more.
         """
-        if self._settings.limits is not None and operation == self._tools.begin:
+        if self._settings.limits is not None and operation == self.tools.begin:
             return Beginning(self)
         if not session:
             return None if self._settings.pin_idle_seconds is None else self._pins
@@ -207,6 +207,14 @@ class Desks:
         for desk in before.values():
             desk.drain()
         return self._desks
+
+    def tools(self, backend: str) -> Tools:
+        """The operations of a backend's sessions. Raises Fault when it has none."""
+        desk = self._desks.get(backend)
+        if desk is None or desk.settings.limits is None:
+            sentence = f"There is no backend {backend!r} that has sessions: `backends.{backend}.sessions` gives it some."
+            raise Fault(Reason.OPERATION_NOT_FOUND, sentence)
+        return desk.tools
 
     def find(self, handle: str, caller: Caller) -> Session:
         """The session of a handle. Raises Fault when it is not the caller's, or not there any more."""

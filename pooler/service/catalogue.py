@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import orjson
 
-from pooler.config import Config, OperationConfig, PromptConfig
+from pooler.config import BackendConfig, Config, OperationConfig, PromptConfig
+from pooler.config.keeping import SessionOperation, session_operations, with_session
 from protos.penstock.v1 import pooler_pb2 as pb
 
 
@@ -37,24 +38,26 @@ class Board:
 
 def catalogue(config: Config) -> pb.Catalogue:
     """What a configuration offers, in a fixed order, with a revision that is the same for the same content."""
+    backends = config.backends
+    operations = [_operation(name, each, backends[each.backend]) for name, each in config.operations.items()]
+    for name, backend in backends.items():
+        own = session_operations(name, backend.keeping, backend.settings.transactional)
+        operations += [_session_operation(operation, backend) for operation in own]
     message = pb.Catalogue(
-        operations=[
-            _operation(name, operation, config.backends[operation.backend].pool.queue_timeout_seconds)
-            for name, operation in sorted(config.operations.items())
-        ],
+        operations=sorted(operations, key=lambda operation: operation.name),
         prompts=[_prompt(name, prompt) for name, prompt in sorted(config.prompts.items())],
     )
     message.revision = hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()[:16]
     return message
 
 
-def _operation(name: str, operation: OperationConfig, queue_timeout_seconds: float) -> pb.Operation:
+def _operation(name: str, operation: OperationConfig, backend: BackendConfig) -> pb.Operation:
     output = operation.output_schema()
     return pb.Operation(
         name=name,
         title=operation.title,
         description=operation.description,
-        input_schema=orjson.dumps(operation.input_schema()),
+        input_schema=orjson.dumps(with_session(operation.input_schema(), backend.keeping)),
         output_schema=orjson.dumps(output) if output is not None else b"",
         effect=pb.EFFECT_READ if operation.effect == "read" else pb.EFFECT_WRITE,
         idempotent=operation.idempotent,
@@ -63,10 +66,24 @@ def _operation(name: str, operation: OperationConfig, queue_timeout_seconds: flo
         mime_type=operation.mime_type or "",
         completions=operation.completions(),
         timeout_ms=round(operation.timeout_seconds * 1000),
-        queue_timeout_ms=round(queue_timeout_seconds * 1000),
+        queue_timeout_ms=round(backend.pool.queue_timeout_seconds * 1000),
         long=operation.long or operation.long_after_seconds is not None,
         long_after_ms=round((operation.long_after_seconds or 0) * 1000),
         asks=operation.asks or operation.confirm is not None,
+    )
+
+
+def _session_operation(operation: SessionOperation, backend: BackendConfig) -> pb.Operation:
+    return pb.Operation(
+        name=operation.name,
+        title=operation.title,
+        description=operation.description,
+        input_schema=orjson.dumps(operation.input_schema),
+        output_schema=orjson.dumps(operation.output_schema),
+        effect=pb.EFFECT_WRITE,
+        tool=True,
+        timeout_ms=round(operation.timeout_seconds * 1000),
+        queue_timeout_ms=round(backend.pool.queue_timeout_seconds * 1000),
     )
 
 

@@ -8,6 +8,7 @@ import grpc
 
 from pooler.errors import Fault
 from pooler.runtime.conversations.room import Conversations
+from pooler.runtime.desks import Desks
 from pooler.runtime.dispatch import Dispatcher
 from pooler.runtime.runs import Runs
 from pooler.runtime.turns import Outcome
@@ -17,12 +18,13 @@ from pooler.service.conversations import ConversationsMixin
 from pooler.service.exchange import Exchange, Limits
 from pooler.service.pages import PagesMixin
 from pooler.service.runs import RunsMixin
+from pooler.service.sessions import SessionsMixin
 from protos.penstock.v1 import pooler_pb2 as pb
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class PoolerServicer(RunsMixin, ConversationsMixin, PagesMixin):
+class PoolerServicer(RunsMixin, ConversationsMixin, PagesMixin, SessionsMixin):
     """The data plane. `boot_id` is this process's random name."""
 
     def __init__(self, dispatcher: Dispatcher, board: Board, limits: Limits, boot_id: str) -> None:
@@ -32,10 +34,11 @@ class PoolerServicer(RunsMixin, ConversationsMixin, PagesMixin):
         self._boot_id = boot_id
         self._exchanges: set[Exchange] = set()
 
-    def join(self, conversations: Conversations, runs: Runs) -> None:
+    def join(self, conversations: Conversations, runs: Runs, desks: Desks) -> None:
         """The rooms that are opened with the pooler's name. Before the first call."""
         self.conversations = conversations
         self.runs = runs
+        self.desks = desks
 
     async def Call(self, request: pb.CallRequest, context: Context) -> pb.CallReply:  # noqa: N802 - the wire's name
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()

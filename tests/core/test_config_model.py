@@ -9,6 +9,7 @@ import yaml
 
 from pooler.backends import registry
 from pooler.config import Config, OperationConfig, Pool, PromptArgumentConfig, load
+from pooler.config.keeping import Keeping
 from pooler.config.operations import TABLE_SCHEMA
 from pooler.config.schema import file_schema
 
@@ -162,7 +163,7 @@ def test_the_editors_schema_knows_the_keys_of_every_kind() -> None:
 
     for kind in registry.KINDS:
         keys = set(schema["$defs"][f"backend-{kind}"]["properties"])
-        assert keys == {"kind", "pool", *registry.settings_of(kind).model_fields}
+        assert keys == {"kind", "pool", *Keeping.model_fields, *registry.settings_of(kind).model_fields}
 
 
 def test_the_editors_schema_has_the_frontends_own_words_for_its_section() -> None:
