@@ -168,7 +168,7 @@ class Runs:
             await self._archive.forget(run_id)
 
     def leave(self, conversation: str) -> None:
-        """A conversation is over: what was read from the store of its runs is forgotten. Live ones end by themselves."""
+        """A conversation is over: what was read from the store of its runs is forgotten. Live ones end themselves."""
         for run_id, run in list(self._runs.items()):
             if run_id.startswith(f"{conversation}.") and not isinstance(run, LiveRun):
                 self.forget(run_id)
