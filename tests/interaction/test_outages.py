@@ -65,8 +65,8 @@ async def test_lists_stay_while_the_pooler_is_away_and_calls_work_again_when_it_
             pass
 
 
-async def test_a_read_whose_way_was_cut_is_sent_again(line: Line, era: str) -> None:
-    async with line.client(era) as client:
+async def test_a_read_whose_way_was_cut_is_sent_again(line: Line) -> None:
+    async with line.client() as client:
         calling = asyncio.create_task(client.call_tool("work", {"seconds": 0.5}))
         await eventually(lambda: line.system().counts().busy == 1)
         await line.relay.cut()
@@ -75,10 +75,8 @@ async def test_a_read_whose_way_was_cut_is_sent_again(line: Line, era: str) -> N
     assert line.system().requests_total == 2
 
 
-async def test_a_write_whose_way_was_cut_is_not_repeated_and_its_outcome_is_called_unknown(
-    line: Line, era: str
-) -> None:
-    async with line.client(era) as client:
+async def test_a_write_whose_way_was_cut_is_not_repeated_and_its_outcome_is_called_unknown(line: Line) -> None:
+    async with line.client() as client:
         calling = asyncio.create_task(client.call_tool("write_slowly", {"seconds": 60}))
         await eventually(lambda: line.system().counts().busy == 1)
         await line.relay.cut()
