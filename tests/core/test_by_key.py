@@ -115,7 +115,8 @@ def test_keys_that_cannot_be_gone_by_are_told_with_the_reason(case: Operation, l
 
 def read_all(database: sqlite3.Connection, statement: str, order_by: list[str]) -> Iterator[list[Any]]:
     """Every page, as a pooler would read them."""
-    wanted, last = by_key.keys(order_by), None
+    wanted = by_key.keys(order_by)
+    last: list[Any] | None = None
     while True:
         page = by_key.page(operation(statement, *order_by, behind=last is not None), SQLITE)
         keys = {f"{by_key.ARGUMENT}{number}": key for number, key in enumerate(last or (), 1)}

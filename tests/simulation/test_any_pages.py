@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -40,7 +41,7 @@ def test_every_row_comes_once_and_in_order_to_a_reader_who_comes_in_time(
     async def scene() -> None:
         limits = Limits(memory_bytes, RESULT_BYTES + tenant_bytes, keep_seconds=100.0, hold_seconds=1e6)
         reading = Reading(tmp_path, limits, page_rows=page_rows, page_bytes=page_bytes, timeout=1e6)
-        call = {"count": count, "seconds": seconds}
+        call: dict[str, Any] = {"count": count, "seconds": seconds}
         tables = [await reading.page(**call)]
         while handle := tables[-1].get("next_cursor"):
             pause, again = habits[len(tables) % len(habits)]

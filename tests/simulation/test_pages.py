@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -203,7 +204,7 @@ def test_the_operations_own_bound_ends_the_work_and_the_callers_bound_only_his_w
 def test_a_fetch_waits_no_longer_than_its_caller_and_its_cursor_stays_good(tmp_path: Path):
     async def scene() -> None:
         reading = Reading(tmp_path)
-        call = {"count": 300, "seconds": 10.0}
+        call: dict[str, Any] = {"count": 300, "seconds": 10.0}
         first = await reading.page(**call)
         began = reading.rig.now
         fault = await refusal(reading.page(cursor=first["next_cursor"], timeout=3.0, **call))
@@ -217,7 +218,7 @@ def test_a_fetch_waits_no_longer_than_its_caller_and_its_cursor_stays_good(tmp_p
 def test_a_caller_who_leaves_while_he_waits_for_a_page_hears_that_and_may_come_back(tmp_path: Path):
     async def scene() -> None:
         reading = Reading(tmp_path)
-        call = {"count": 300, "seconds": 10.0}
+        call: dict[str, Any] = {"count": 300, "seconds": 10.0}
         first = await reading.page(**call)
         asked = reading.begin(cursor=first["next_cursor"], **call)
         await asyncio.sleep(0.5)
@@ -289,7 +290,7 @@ def test_what_is_learned_of_an_operation_is_how_long_its_callers_wait_for_their_
 @pytest.mark.parametrize(
     "changed", [{"count": 999}, {"count": 1000, "seconds": 1.0}, {}], ids=["another", "one more", "none"]
 )
-def test_a_cursor_with_other_arguments_than_its_calls_is_refused_in_words(tmp_path: Path, changed: dict[str, float]):
+def test_a_cursor_with_other_arguments_than_its_calls_is_refused_in_words(tmp_path: Path, changed: dict[str, Any]):
     async def scene() -> None:
         reading = Reading(tmp_path)
         first = await reading.page(count=1000)

@@ -9,6 +9,8 @@
 | null | none | |
 | list of scalars (or of such lists) | none, as an array | `id = ANY(:ids)`, `:tags::text[]` |
 | object, or a list with objects in it | `jsonb` | |
+
+Bytes are no JSON; they come from the keys of a cursor alone, and are sent in hexadecimal.
 """
 
 from collections.abc import Sequence
@@ -33,6 +35,8 @@ def _encode(value: Any) -> tuple[int, bytes | None]:
         return UNKNOWN, None
     if isinstance(value, str):
         return UNKNOWN, _text(value)
+    if isinstance(value, bytes):
+        return UNKNOWN, b"\\x" + value.hex().encode()
     if isinstance(value, bool):
         return BOOL, b"t" if value else b"f"
     if isinstance(value, int):
