@@ -102,7 +102,7 @@ class ConversationsMixin(pooler_pb2_grpc.PoolerServiceServicer):
             case "log_level":
                 await self.conversations.set_log_level(conversation, request.log_level.level)
             case "subscribe":
-                await self.conversations.subscribe(conversation, _target(request.subscribe.target))
+                await self.conversations.subscribe(conversation, _target(request.subscribe.target), self.watches)
             case "unsubscribe":
                 await self.conversations.unsubscribe(conversation, request.unsubscribe.target.uri)
             case _:

@@ -52,10 +52,14 @@ class Board:
 
     def __init__(self) -> None:
         self.watched: dict[str, list[asyncio.Queue[str]]] = {}
+        self.operations = {"orders"}
+
+    def check(self, targets: Sequence[Target], caller: Caller) -> None:
+        if any(target.operation not in self.operations for target in targets):
+            raise Fault(Reason.OPERATION_NOT_FOUND, "There is no such operation.")
 
     async def watch(self, targets: Sequence[Target], caller: Caller) -> AsyncGenerator[str, None]:
-        if any(target.operation != "orders" for target in targets):
-            raise Fault(Reason.OPERATION_NOT_FOUND, "There is no such operation.")
+        self.check(targets, caller)
         news: asyncio.Queue[str] = asyncio.Queue()
         for target in targets:
             self.watched.setdefault(target.uri, []).append(news)
@@ -282,21 +286,21 @@ async def test_runs_are_named_one_after_the_other_and_found_by_their_requests(ro
 
 
 async def test_the_log_level_and_subscriptions_are_kept_or_refused(room: Conversations) -> None:
-    conversation = await room.open(*ANN)
+    board, conversation = Board(), await room.open(*ANN)
     for level in LOG_LEVELS:
         await room.set_log_level(conversation, level)
-    await room.subscribe(conversation, TARGET)
-    await room.subscribe(conversation, TARGET)
-    await room.subscribe(conversation, Target("orders://b", "orders"))
+    await room.subscribe(conversation, TARGET, board)
+    await room.subscribe(conversation, TARGET, board)
+    await room.subscribe(conversation, Target("orders://b", "orders"), board)
     await room.unsubscribe(conversation, "orders://b")
     await room.unsubscribe(conversation, "orders://never")
 
     assert (conversation.record.log_level, conversation.record.subscriptions) == ("emergency", {TARGET.uri: TARGET})
     for wrong in (
         room.set_log_level(conversation, "loud"),
-        room.subscribe(conversation, Target("", "orders")),
-        room.subscribe(conversation, Target("orders://c", "orders", b"[]")),
-        room.subscribe(conversation, Target("x" * 20_000, "orders")),
+        room.subscribe(conversation, Target("", "orders"), board),
+        room.subscribe(conversation, Target("orders://c", "orders", b"[]"), board),
+        room.subscribe(conversation, Target("x" * 20_000, "orders"), board),
     ):
         with pytest.raises(Fault) as raised:
             await wrong
@@ -304,15 +308,25 @@ async def test_the_log_level_and_subscriptions_are_kept_or_refused(room: Convers
     assert conversation.record.subscriptions == {TARGET.uri: TARGET}
 
 
-async def test_subscriptions_are_bounded(room: Conversations) -> None:
+async def test_what_does_not_exist_cannot_be_subscribed_to(room: Conversations) -> None:
     conversation = await room.open(*ANN)
+
+    with pytest.raises(Fault) as raised:
+        await room.subscribe(conversation, Target("gone://", "gone"), Board())
+
+    assert raised.value.reason == Reason.OPERATION_NOT_FOUND
+    assert conversation.record.subscriptions == {}
+
+
+async def test_subscriptions_are_bounded(room: Conversations) -> None:
+    board, conversation = Board(), await room.open(*ANN)
     for number in range(SUBSCRIPTIONS_MAX):
-        await room.subscribe(conversation, Target(f"orders://{number}", "orders"))
+        await room.subscribe(conversation, Target(f"orders://{number}", "orders"), board)
 
     with pytest.raises(Fault, match="100 subscriptions"):
-        await room.subscribe(conversation, TARGET)
+        await room.subscribe(conversation, TARGET, board)
 
-    await room.subscribe(conversation, Target("orders://0", "orders", b"{}"))
+    await room.subscribe(conversation, Target("orders://0", "orders", b"{}"), board)
 
 
 async def test_a_later_process_goes_on_with_a_conversation(tmp_path: Path, wall: Wall) -> None:
@@ -322,7 +336,7 @@ async def test_a_later_process_goes_on_with_a_conversation(tmp_path: Path, wall:
     conversation = await room.open(*ANN, b'{"sampling":{}}', b"a note")
     handle = room.handle(conversation)
     await room.set_log_level(conversation, "info")
-    await room.subscribe(conversation, TARGET)
+    await room.subscribe(conversation, TARGET, Board())
     names = {room.begin_run(conversation.key).name for _ in range(3)}
     wall.now += 20.0
     room.check(handle, *ANN)
@@ -419,9 +433,9 @@ async def take(hearing: Hearing) -> str:
 
 async def test_a_client_hears_of_what_it_has_subscribed_to_before_and_meanwhile(room: Conversations) -> None:
     board, conversation = Board(), await room.open(*ANN)
-    await room.subscribe(conversation, TARGET)
+    await room.subscribe(conversation, TARGET, board)
     hearing = room.listen(conversation, board)
-    await room.subscribe(conversation, Target("orders://b", "orders"))
+    await room.subscribe(conversation, Target("orders://b", "orders"), board)
     await board.until_watched("orders://a", "orders://b")
 
     board.change("orders://b")
@@ -437,7 +451,7 @@ async def test_a_client_hears_of_what_it_has_subscribed_to_before_and_meanwhile(
 async def test_changes_that_nobody_has_read_yet_are_one_change(room: Conversations) -> None:
     board, conversation = Board(), await room.open(*ANN)
     for uri in ("orders://a", "orders://b"):
-        await room.subscribe(conversation, Target(uri, "orders"))
+        await room.subscribe(conversation, Target(uri, "orders"), board)
     hearing = room.listen(conversation, board)
     await board.until_watched("orders://a", "orders://b")
 
@@ -455,7 +469,7 @@ async def test_changes_that_nobody_has_read_yet_are_one_change(room: Conversatio
 
 async def test_a_newer_stream_replaces_the_older(room: Conversations) -> None:
     board, conversation = Board(), await room.open(*ANN)
-    await room.subscribe(conversation, TARGET)
+    await room.subscribe(conversation, TARGET, board)
     older = room.listen(conversation, board)
     waiting = asyncio.ensure_future(anext(older, "over"))
     await board.until_watched("orders://a")
@@ -476,7 +490,7 @@ async def test_a_newer_stream_replaces_the_older(room: Conversations) -> None:
 
 async def test_a_newer_stream_tells_what_was_not_taken_from_the_older(room: Conversations) -> None:
     board, conversation = Board(), await room.open(*ANN)
-    await room.subscribe(conversation, TARGET)
+    await room.subscribe(conversation, TARGET, board)
     older = room.listen(conversation, board)
     await board.until_watched("orders://a")
     board.change("orders://a")
@@ -501,10 +515,12 @@ async def test_a_stream_ends_with_its_conversation_and_keeps_it_from_idling(room
     assert await waiting == "over"
 
 
-async def test_a_subscription_to_nothing_that_exists_leaves_the_others_alone(room: Conversations) -> None:
+async def test_a_subscription_to_what_is_there_no_more_leaves_the_others_alone(room: Conversations) -> None:
     board, conversation = Board(), await room.open(*ANN)
-    await room.subscribe(conversation, Target("gone://", "gone"))
-    await room.subscribe(conversation, TARGET)
+    board.operations.add("gone")
+    await room.subscribe(conversation, Target("gone://", "gone"), board)
+    board.operations.remove("gone")
+    await room.subscribe(conversation, TARGET, board)
     hearing = room.listen(conversation, board)
     await board.until_watched("orders://a")
 
@@ -516,7 +532,7 @@ async def test_a_subscription_to_nothing_that_exists_leaves_the_others_alone(roo
 
 async def test_a_wait_that_is_cancelled_loses_no_change(room: Conversations) -> None:
     board, conversation = Board(), await room.open(*ANN)
-    await room.subscribe(conversation, TARGET)
+    await room.subscribe(conversation, TARGET, board)
     hearing = room.listen(conversation, board)
     await board.until_watched("orders://a")
     waiting = asyncio.ensure_future(anext(hearing))

@@ -247,11 +247,12 @@ async def test_what_cannot_be_delivered_is_refused(pooler: Line) -> None:
         refused = [
             await refusal(ann.deliver()),
             await refusal(ann.deliver(log_level=pb.DeliverLogLevel(level="loud"))),
+            await refusal(ann.deliver(subscribe=pb.DeliverSubscription(target=pb.Watched(uri="x", operation="echo")))),
             await refusal(ann.deliver(answer=pb.DeliverAnswer(run="r1", key="k", result=b"{"))),
             await refusal(ann.deliver(answer=pb.DeliverAnswer(run="r1", key="k", result=b"{}"))),
         ]
 
-    assert [text.partition(":")[0] for text in refused] == ["INVALID_ARGUMENT INVALID_ARGUMENTS"] * 3 + [
+    assert [text.partition(":")[0] for text in refused] == ["INVALID_ARGUMENT INVALID_ARGUMENTS"] * 4 + [
         "NOT_FOUND HANDLE_EXPIRED"
     ]
 

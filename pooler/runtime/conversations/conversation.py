@@ -5,6 +5,7 @@ Only `room.Conversations` makes it, ends it and changes what is kept of it; othe
 
 from typing import NamedTuple, Protocol
 
+from pooler.backends.base import Caller
 from pooler.core.conversations import Life
 from pooler.runtime.conversations.hearing import Hearing
 from pooler.runtime.conversations.record import Record
@@ -47,6 +48,11 @@ class Conversation:
     def key(self) -> str:
         """Its name in the store, and in what belongs to it."""
         return self.life.key
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks for what is its own, and no call's."""
+        return Caller(*self.life.owner, f"conversation {self.key}", conversation=self.key)
 
     def next_run(self) -> RunName:
         self._runs += 1

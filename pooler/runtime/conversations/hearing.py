@@ -21,6 +21,9 @@ log = structlog.get_logger(__name__)
 class Watches(Protocol):
     """Whoever can tell of changes."""
 
+    def check(self, targets: Sequence[Target], caller: Caller) -> None:
+        """Raises Fault when one of them cannot be watched."""
+
     def watch(self, targets: Sequence[Target], caller: Caller) -> AsyncGenerator[str, None]:
         """The URIs of those that change, until it is closed. Raises Fault for what cannot be watched."""
 

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from pooler.backends.base import Caller
 from pooler.clock import Clock
 from pooler.core.conversations import Life, Limits, Register
 from pooler.errors import Fault, Reason
@@ -178,7 +177,6 @@ class Conversations:
         """
         unread = conversation.hearing.unread if conversation.hearing is not None else []
         _hush(conversation)
-        caller = Caller(*conversation.life.owner, f"conversation {conversation.key}", conversation=conversation.key)
         self.hold(conversation)
 
         def ended(hearing: Hearing) -> None:
@@ -187,7 +185,7 @@ class Conversations:
             self.release(conversation)
 
         targets = conversation.record.subscriptions.values()
-        conversation.hearing = Hearing(watches, caller, targets, unread, ended)
+        conversation.hearing = Hearing(watches, conversation.caller, targets, unread, ended)
         return conversation.hearing
 
     async def note(self, conversation: Conversation) -> bytes:
@@ -198,13 +196,18 @@ class Conversations:
         """Keeps MCP's level that its client asked for. Raises Fault."""
         await self._change(conversation, conversation.record.with_log_level(level))
 
-    async def subscribe(self, conversation: Conversation, target: Target) -> None:
-        """Its client is to hear of a resource's changes. Raises Fault (STORE_FULL) when it hears of too many."""
+    async def subscribe(self, conversation: Conversation, target: Target, watches: Watches) -> None:
+        """Its client is to hear of a resource's changes.
+
+        Raises Fault when there are none to hear of, and STORE_FULL when it hears of too many.
+        """
         record = conversation.record
+        changed = record.with_subscription(target)
+        watches.check([target], conversation.caller)
         if target.uri not in record.subscriptions and len(record.subscriptions) >= SUBSCRIPTIONS_MAX:
             sentence = f"This conversation has {SUBSCRIPTIONS_MAX} subscriptions, as many as it may. Give one up."
             raise Fault(Reason.STORE_FULL, sentence, {"retry_after_ms": str(FULL_RETRY_MS)})
-        await self._change(conversation, record.with_subscription(target))
+        await self._change(conversation, changed)
         if conversation.hearing is not None:
             conversation.hearing.watch(target)
 

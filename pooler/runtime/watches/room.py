@@ -71,6 +71,11 @@ class Watches:
         drivers = {route.driver for route in routes.values()}
         self._listenings = {driver: each for driver, each in self._listenings.items() if driver in drivers}
 
+    def check(self, targets: Sequence[Target], caller: Caller) -> None:
+        """Raises Fault when one of them cannot be watched. Begins nothing."""
+        for target in targets:
+            self._source(target, caller)
+
     def open(self, targets: Sequence[Target], caller: Caller) -> Watch:
         """A watcher. Raises Fault when one of its targets cannot be watched, or there are too many."""
         if self._closed:
@@ -78,8 +83,7 @@ class Watches:
         if len(self) + len(targets) > self.watches_max:
             sentence = f"This pooler watches {len(self)} resources, and may watch {self.watches_max}."
             raise Fault(Reason.STORE_FULL, sentence, {"retry_after_ms": str(RETRY_SECONDS * 1000)})
-        for target in targets:
-            self._source(target, caller)  # all of them or none: nothing has begun yet
+        self.check(targets, caller)  # all of them or none: nothing has begun yet
         watch = Watch(targets, caller, self._leave)
         self._watches[watch] = None
         for interest, target in watch.interests.items():
