@@ -21,6 +21,7 @@ from pooler.runtime import adoption
 from pooler.runtime.dispatch import Dispatcher
 from pooler.runtime.driver import Driver
 from pooler.runtime.slotfiles import SlotFiles
+from pooler.runtime.watches.room import Watches
 from pooler.service import server as grpc_server
 from pooler.service.admin import AdminServicer
 from pooler.service.catalogue import Board
@@ -53,6 +54,7 @@ class Pooler:
         self._drivers: dict[str, Driver] = {}
         self._dispatcher = Dispatcher(config.pooler.calls_max)
         self._board = Board(config)
+        self._watches = Watches(config.pooler.watches_max)
         self._health = Health()
         self._state = StateDir(config.pooler.state_dir)
         self._reloading = asyncio.Lock()
@@ -60,7 +62,7 @@ class Pooler:
         self._readings: set[asyncio.Task[Changes]] = set()
         self._burial: asyncio.Task[None] | None = None
         limits = Limits(config.pooler.calls_max, config.pooler.request_bytes_max)
-        self._data = PoolerServicer(self._dispatcher, self._board, limits, secrets.token_hex(8))
+        self._data = PoolerServicer(self._dispatcher, self._board, self._watches, limits, secrets.token_hex(8))
         self._kept: Kept | None = None
         self._server: grpc.aio.Server | None = None
         self._pages = web.AppRunner(
@@ -118,6 +120,7 @@ class Pooler:
         self._dispatcher.draining = True
         await self._health.pooler(False)
         self._data.go_away()
+        await self._watches.close()
         if self._kept is not None:
             self._kept.drain()
         await asyncio.gather(*(driver.drain(grace) for driver in self._drivers.values()))
@@ -199,6 +202,8 @@ class Pooler:
         desks = self._kept.desks.install(self._drivers, build.keeping(parts))
         self._dispatcher.routes = build.routes(config, self._drivers, desks)
         self._kept.reconfigure(config.pooler, self._keys(config.pooler))
+        self._watches.watches_max = config.pooler.watches_max
+        self._watches.install(self._dispatcher.routes, build.watching(config))
         self._board.publish(config)
         return gone
 

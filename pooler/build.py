@@ -28,6 +28,7 @@ from pooler.runtime.runs import RunBounds
 from pooler.runtime.runs.log import LogBounds
 from pooler.runtime.starter import Bounds
 from pooler.runtime.turns import Kit
+from pooler.runtime.watches.room import Rule
 
 
 class BuildError(Exception):
@@ -149,6 +150,15 @@ def _kept(part: Part) -> Settings:
         limits = sessions.Limits(most, asked.idle_seconds, asked.lifetime_seconds)
     idle_seconds = keys.pin_idle_seconds if keys.pin is not None else None
     return Settings(limits, part.kit.adapter.traits.tx == "local", idle_seconds)
+
+
+def watching(config: Config) -> dict[str, Rule]:
+    """How each resource is watched, by its operation; those are left out that are not."""
+    return {
+        name: Rule(watch.channel or "", watch.argument or "", watch.every_seconds or 0.0)
+        for name, operation in config.operations.items()
+        if (watch := operation.watch) is not None
+    }
 
 
 def routes(config: Config, drivers: Mapping[str, Driver], desks: Mapping[str, Desk]) -> dict[str, Route]:

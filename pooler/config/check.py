@@ -11,6 +11,7 @@ from pooler.config.faults import KeyPath, listed, nearest
 from pooler.config.keeping import SESSION, session_operations
 from pooler.config.model import BackendConfig
 from pooler.config.operations import OperationConfig, PromptConfig
+from pooler.config.watching import check_watch
 from pooler.runtime.questions import PLACE as CONFIRM_PLACE
 
 Backends = Mapping[str, BackendConfig | None]
@@ -74,6 +75,7 @@ def check_operation(
     if operation.backend not in backends:
         document.fault((*path, "backend"), f"no backend is called that; {nearest(operation.backend, backends)}")
     _check_resource(operation, path, document)
+    check_watch(operation, backends.get(operation.backend), path, document)
 
 
 def check_prompt(name: str, prompt: PromptConfig, operations: Operations, document: Document) -> None:

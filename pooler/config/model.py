@@ -124,6 +124,9 @@ class PoolerSettings(_Part):
     conversations: ConversationSettings = Field(ConversationSettings())
     spool: SpoolSettings = Field(SpoolSettings())
     runs: RunSettings = Field(RunSettings())
+    watches_max: Count = Field(
+        10_000, ge=1, description="The most resources that are watched at once, each counted for each of its watchers."
+    )
     calls_max: Count = Field(10_000, ge=1, description="The most calls at once; one more is refused.")
     request_bytes_max: Bytes = Field(4 << 20, description="The largest request.")
     vanished_seconds: Seconds = Field(

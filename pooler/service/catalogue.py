@@ -69,6 +69,7 @@ def _operation(name: str, operation: OperationConfig, backend: BackendConfig) ->
         queue_timeout_ms=round(backend.pool.queue_timeout_seconds * 1000),
         long=operation.long or operation.long_after_seconds is not None,
         long_after_ms=round((operation.long_after_seconds or 0) * 1000),
+        watched=operation.watch is not None,
         asks=operation.asks or operation.confirm is not None,
     )
 

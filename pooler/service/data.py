@@ -12,6 +12,7 @@ from pooler.runtime.desks import Desks
 from pooler.runtime.dispatch import Dispatcher
 from pooler.runtime.runs import Runs
 from pooler.runtime.turns import Outcome
+from pooler.runtime.watches.room import Watches
 from pooler.service import convert, faults
 from pooler.service.catalogue import Board
 from pooler.service.conversations import ConversationsMixin
@@ -19,17 +20,19 @@ from pooler.service.exchange import Exchange, Limits
 from pooler.service.pages import PagesMixin
 from pooler.service.runs import RunsMixin
 from pooler.service.sessions import SessionsMixin
+from pooler.service.watch import WatchMixin
 from protos.penstock.v1 import pooler_pb2 as pb
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class PoolerServicer(RunsMixin, ConversationsMixin, PagesMixin, SessionsMixin):
+class PoolerServicer(RunsMixin, WatchMixin, ConversationsMixin, PagesMixin, SessionsMixin):
     """The data plane. `boot_id` is this process's random name."""
 
-    def __init__(self, dispatcher: Dispatcher, board: Board, limits: Limits, boot_id: str) -> None:
+    def __init__(self, dispatcher: Dispatcher, board: Board, watches: Watches, limits: Limits, boot_id: str) -> None:
         self._dispatcher = dispatcher
         self._board = board
+        self.watches = self.watch_room = watches
         self._limits = limits
         self._boot_id = boot_id
         self._exchanges: set[Exchange] = set()
