@@ -49,6 +49,15 @@ class Catalogue:
     def __repr__(self) -> str:
         return f"Catalogue({self.revision!r}, {len(self.operations)} operations, {len(self.prompts)} prompts)"
 
+    @property
+    def lists(self) -> Mapping[str, Sequence[Entry]]:
+        """What clients see, by the names of the lists whose changes are told."""
+        return {
+            "tools": self._tool_entries,
+            "resources": [*self._resource_entries, *self._template_entries],
+            "prompts": self._prompt_entries,
+        }
+
     def list_tools(self, cursor: str | None) -> dict[str, Any]:
         return _page("tools", self._tool_entries, cursor)
 

@@ -43,6 +43,7 @@ from frontend.requests import (
     traceparent_of,
 )
 from frontend.runs import reply_of
+from frontend.subscriptions import Subscriptions
 from frontend.tasks import Tasks
 
 CATALOGUE_SECONDS = 5.0
@@ -81,6 +82,7 @@ class McpServer:
             },
         )
         self._tasks = Tasks(pooler.runs, default_caller, self._operation)
+        self.subscriptions = Subscriptions(pooler.watches, default_caller, self.known_catalogue)
         self._register()
 
     @property
@@ -90,8 +92,9 @@ class McpServer:
 
     def publish(self, offer: Offer) -> None:
         """Takes a new revision of what the pooler offers."""
-        self._catalogue = Catalogue(offer)
+        before, self._catalogue = self._catalogue, Catalogue(offer)
         self._catalogue_taken.set()
+        self.subscriptions.publish(before, self._catalogue)
 
     def _register(self) -> None:
         self._add("tools/list", types.PaginatedRequestParams, self._lists(Catalogue.list_tools))
@@ -105,6 +108,9 @@ class McpServer:
         self._add("prompts/get", types.GetPromptRequestParams, self._get_prompt)
         self._add("completion/complete", types.CompleteRequestParams, self._complete)
         self._tasks.offer(self.sdk)
+        self.sdk.add_request_handler(
+            "subscriptions/listen", types.SubscriptionsListenRequestParams, self.subscriptions.listen
+        )
 
     def _add(
         self, method: str, params_type: type[Params], handler: Callable[[Context, Params], Awaitable[Result]]

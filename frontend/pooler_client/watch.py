@@ -4,7 +4,7 @@ A watch outlives any break. What changed while nobody watched is not told by the
 resource counts as changed.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import structlog
 
@@ -18,6 +18,9 @@ from protos.penstock.v1 import pooler_pb2 as pb
 
 log = structlog.get_logger(__name__)
 
+DRAINING = "DRAINING"
+"""What a pooler says that stops: there will be another one."""
+
 
 class Watches:
     """Close what `watch` returns (`contextlib.aclosing`)."""
@@ -25,16 +28,23 @@ class Watches:
     def __init__(self, way: Way) -> None:
         self._way = way
 
-    async def watch(self, caller: Caller, targets: Sequence[Watched]) -> AsyncGenerator[str, None]:
-        """The URI of each target that has changed, as it was asked for. Raises PoolerError when the pooler refuses."""
+    async def watch(
+        self, caller: Caller, targets: Sequence[Watched], begun: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[str, None]:
+        """The URI of each target that has changed, as it was asked for. Raises PoolerError when the pooler refuses.
+
+        `begun` is called each time that the pooler has begun to watch.
+        """
         request = pb.WatchRequest(context=context_of(caller), targets=[watched(target) for target in targets])
         breaks = 0
         while True:
             await self._reach()
             stream = self._way.stub.Watch(request)
             try:
-                if breaks:
-                    for target in targets:
+                await stream.initial_metadata()  # the pooler sends it once no change can be missed
+                if not stream.done():
+                    begun()
+                    for target in targets if breaks else ():
                         yield target.uri
                 while (event := await next_of(stream)) is not None:
                     breaks = 0
@@ -43,7 +53,7 @@ class Watches:
             except Interrupted as interrupted:
                 cause = interrupted.cause
             except PoolerError as error:
-                if error.reason != NOT_STARTED:
+                if error.reason not in (NOT_STARTED, DRAINING):
                     raise
                 cause = error.reason
             finally:
