@@ -23,7 +23,7 @@ from pooler.runtime.holds import tell
 from pooler.runtime.pins import Pins
 from pooler.runtime.session_faults import Sentences, restarted
 from pooler.runtime.sessions import Session
-from pooler.runtime.turns import Timing, Turn
+from pooler.runtime.turns import Turn
 
 KIND = "session"
 ARGUMENT = "session"
@@ -145,10 +145,11 @@ class Desk:
         """A session for the caller of a call, who is told; None where there are as many as there may be."""
         limits = self._settings.limits
         assert limits is not None, "without sessions there is no operation that begins one"
+        self._driver.calls_total += 1
         if len(self._sessions) >= limits.sessions_max:
             lives = (session.life for session in self._sessions)
             seconds = retry_seconds(lives, limits, self._driver.now)
-            tell(turn, self._sentences.too_many(limits.sessions_max, seconds), Timing())
+            tell(self._driver, turn, self._sentences.too_many(limits.sessions_max, seconds))
             return None
         session = Session(self._driver, self, limits, self._sentences, turn)
         self._sessions.add(session)
@@ -212,7 +213,9 @@ class Desks:
         """The operations of a backend's sessions. Raises Fault when it has none."""
         desk = self._desks.get(backend)
         if desk is None or desk.settings.limits is None:
-            sentence = f"There is no backend {backend!r} that has sessions: `backends.{backend}.sessions` gives it some."
+            sentence = (
+                f"There is no backend {backend!r} that has sessions: `backends.{backend}.sessions` gives it some."
+            )
             raise Fault(Reason.OPERATION_NOT_FOUND, sentence)
         return desk.tools
 

@@ -87,13 +87,15 @@ def execution(turn: Turn, hands: Hands, in_transaction: bool) -> Run:
     return run
 
 
-def tell(turn: Turn, result: Answer | Fault, timing: Timing) -> None:
-    """Delivers a call's outcome, unless it has one; later, as the driver does."""
+def tell(driver: Driver, turn: Turn, result: Answer | Fault, spent: Timing | None = None) -> None:
+    """Delivers a call's outcome, unless it has one; later, and counted, as the driver does. It has waited till now."""
     if turn.extras is not None and turn.extras.pages is not None and isinstance(result, Fault):
         turn.extras.pages.fail(result)
     deliver, turn.deliver = turn.deliver, None
     if deliver is not None:
-        asyncio.get_running_loop().call_soon(deliver, Outcome(result, timing))
+        spent = spent or Timing(queue=driver.now - turn.asked_at)
+        driver.tally.note(turn.grant is not None, result, spent)
+        asyncio.get_running_loop().call_soon(deliver, Outcome(result, spent))
 
 
 class Hold(ABC):
@@ -165,15 +167,19 @@ class Hold(ABC):
 
     def deliver_early(self, turn: Turn, answer: Answer) -> None:
         """A call's caller gets its answer, and the work goes on."""
-        tell(turn, answer, self.spent(turn))
+        self.tell(turn, answer)
         turn.answered_at = self.driver.now
 
     @abstractmethod
     def cancel(self, turn: Turn) -> None:
         """A call's caller has left."""
 
+    def tell(self, turn: Turn, result: Answer | Fault) -> None:
+        """Delivers a call's outcome, unless it has one."""
+        tell(self.driver, turn, result, self.spent(turn) if turn.grant is not None else None)
+
     def spent(self, turn: Turn) -> Timing:
-        """Where the time of a call under way went."""
+        """Where the time of a call went whose work has begun."""
         return Timing(queue=turn.granted_at - turn.asked_at, backend=self.driver.now - turn.granted_at)
 
     def drop(self, turn: Turn) -> bool:

@@ -42,7 +42,7 @@ class Pin(Hold):
         return self.arrived_at < NEVER and self.job is None and not self.jobs and not self.ending
 
     def cancel(self, turn: Turn) -> None:
-        tell(turn, Fault(Reason.CANCELLED, "the caller cancelled the call"), Timing(queue=self._since(turn)))
+        self.tell(turn, Fault(Reason.CANCELLED, "the caller cancelled the call"))
         if self.drop(turn):
             self._pins.look_at(self)
 
@@ -68,26 +68,25 @@ class Pin(Hold):
 
     def late(self, job: Job, seconds: float) -> None:
         turn = job.turn
-        tell(turn, faults.slow(self.driver.name, turn.operation, seconds, turn.read), self.spent(turn))
+        self.tell(turn, faults.slow(self.driver.name, turn.operation, seconds, turn.read))
 
     def gave_up(self, job: Job) -> None:
         turn, waits = job.turn, self.arrived_at == NEVER
         refusal = self.driver.pool.lateness(self.turn) if waits else Refuse(turn, Reason.QUEUE_TIMEOUT)
-        waited = self._since(turn)
-        tell(turn, faults.refused(self.driver.name, refusal, waited), Timing(queue=waited))
+        self.tell(turn, faults.refused(self.driver.name, refusal, self.driver.now - turn.asked_at))
         self._pins.look_at(self)
 
     def concluded(self, job: Job, result: Result, connection: Connection) -> None:
         turn, name = job.turn, self.driver.name
         if isinstance(result, Cut):
-            tell(turn, Fault(Reason.CANCELLED, "the call was cancelled"), self.spent(turn))
+            self.tell(turn, Fault(Reason.CANCELLED, "the call was cancelled"))
         elif not isinstance(result, Failure):
-            tell(turn, result, self.spent(turn))
+            self.tell(turn, result)
         elif self._worth_another_try(turn, result):
-            turn.retried = True
+            turn.retried, turn.grant = True, None
             self._pins.move(self, [turn])
         else:
-            tell(turn, faults.failed(name, turn.operation, result, turn.read), self.spent(turn))
+            self.tell(turn, faults.failed(name, turn.operation, result, turn.read))
         if isinstance(result, Failure) and result.kind in FATES:
             self._pins.move(self)
         else:
@@ -100,9 +99,6 @@ class Pin(Hold):
         """As the driver judges it: once, and never a write that has begun."""
         harmless = not failure.started or (turn.read and self.driver.kit.adapter.traits.fate == "shared")
         return failure.kind in faults.LOST and harmless and not turn.retried and turn.deliver is not None
-
-    def _since(self, turn: Turn) -> float:
-        return self.driver.now - turn.asked_at
 
 
 class Pins:
@@ -124,12 +120,13 @@ class Pins:
 
     def submit(self, turn: Turn) -> None:
         """Has a call done on its caller's own connection."""
+        self._driver.calls_total += 1
         pin = self._pins.get(_key(turn))
         if pin is not None and pin.idle and self.is_due(pin):
             self._give_back(pin)
         elif pin is not None and pin.jobs and self._queued >= self._driver.pool.rules.queue_max:
             full = Refuse(turn, Reason.QUEUE_FULL, FULL_RETRY_SECONDS)
-            tell(turn, faults.refused(self._driver.name, full, 0.0), Timing())
+            tell(self._driver, turn, faults.refused(self._driver.name, full, 0.0))
             return
         self._place([turn])
 
@@ -196,7 +193,7 @@ class Pins:
         elif fault is not None and pin.job is not None:
             turn = pin.job.turn
             ended = faults.interrupted(self._driver.name, turn.operation, fault.reason, turn.read)
-            tell(turn, ended, pin.spent(turn))
+            pin.tell(turn, ended)
         self.move(pin)
 
     def _refuse(self, pin: Pin, fault: Fault) -> None:
@@ -204,7 +201,7 @@ class Pins:
         for job in list(pin.jobs):
             if fault.reason is not Reason.KILLED or job.turn is pin.first:
                 pin.drop(job.turn)
-                tell(job.turn, fault, Timing(queue=self._driver.now - job.turn.asked_at))
+                pin.tell(job.turn, fault)
 
     def _place(self, turns: Sequence[Turn]) -> None:
         """Has calls of one caller done on his connection, in this order; he gets one if he has none."""

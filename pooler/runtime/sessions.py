@@ -13,6 +13,7 @@ from typing import Protocol
 from pooler.backends.base import Answer, BackendError, Connection, Failure, FailureKind
 from pooler.core.actions import Refuse
 from pooler.core.sessions import Act, Ending, Life, Limits, SessionEvent, SessionState
+from pooler.core.states import GrantState
 from pooler.errors import Fault, Reason
 from pooler.runtime import faults
 from pooler.runtime.alarms import EARLY_SECONDS
@@ -22,7 +23,6 @@ from pooler.runtime.session_faults import Sentences
 from pooler.runtime.turns import Kit, Outcome, Timing, Turn
 
 NUMBER_BYTES = 8
-_TIMELESS = Timing()
 
 
 class Keeper(Protocol):
@@ -52,20 +52,21 @@ class Session(Hold):
 
     def ask(self, act: Act, turn: Turn) -> None:
         """A call in it. Its outcome is delivered later, and so is a refusal."""
+        self.driver.calls_total += 1
         now = self.driver.now
         if (ending := self.life.expired(now)) is not None:
             self.close(ending)
         if self.life.state is SessionState.BUSY and self.job is not None and self.job.turn.deliver is None:
             self.life.happen(SessionEvent.TOLD, now)
         if (reason := self.life.refusal(act)) is not None:
-            tell(turn, self._refused(reason), _TIMELESS)
+            self.tell(turn, self._refused(reason))
             return
         self.life.happen(SessionEvent.ASKED, now)
         self.put(Job(turn, self._run(act, turn), act))
 
     def cancel(self, turn: Turn) -> None:
         """A call's caller has left: that of the call which begins it, or of one in it."""
-        tell(turn, Fault(Reason.CANCELLED, "the caller cancelled the call"), _TIMELESS)
+        self.tell(turn, Fault(Reason.CANCELLED, "the caller cancelled the call"))
         if turn is self._opener:
             self._opener = None
             self.close(Ending.LEFT)
@@ -88,11 +89,12 @@ class Session(Hold):
             await self._begin(kit, connection, self._opener.deadline - self.driver.now)
         if self._opener is None or self.life.state is not SessionState.OPENING:
             return  # nobody waits for it any more, and it is being given back
-        turn, now = self.turn, self.driver.now
         self._happen(SessionEvent.OPENED)
         opener, self._opener = self._opener, None
-        spent = Timing(turn.queue_seconds, turn.start_seconds, turn.reset_seconds, now - turn.granted_at)
-        tell(opener, self._keeper.opened(self), spent)
+        opener.grant, opener.granted_at = GrantState.RUNNING, self.turn.granted_at
+        turn, backend = self.turn, self.driver.now - self.turn.granted_at
+        spent = Timing(turn.queue_seconds, turn.start_seconds, turn.reset_seconds, backend)
+        tell(self.driver, opener, self._keeper.opened(self), spent)
 
     async def _begin(self, kit: Kit, connection: Connection, patience: float) -> None:
         seconds = min(self.driver.bounds.validate, patience)
@@ -105,7 +107,7 @@ class Session(Hold):
     def begins(self, job: Job) -> bool:
         if self.life.failed and job.act is not Act.ROLLBACK:  # by the call before, for whose end it has waited
             self._happen(SessionEvent.DROPPED)
-            tell(job.turn, self.sentences.failed(self.life.failed), _TIMELESS)
+            self.tell(job.turn, self.sentences.failed(self.life.failed))
             return False
         if job.act is not Act.CALL:
             self.life.happen(SessionEvent.CLOSES, self.driver.now)
@@ -113,14 +115,14 @@ class Session(Hold):
 
     def late(self, job: Job, seconds: float) -> None:
         if job.act is Act.COMMIT:
-            self._tell(job, self.sentences.unknown(job.turn, f"it took longer than {seconds:.1f} s"))
+            self.tell(job.turn, self.sentences.unknown(job.turn, f"it took longer than {seconds:.1f} s"))
         elif job.act is Act.CALL:
-            self._tell(job, self.sentences.slow(job.turn, seconds))
+            self.tell(job.turn, self.sentences.slow(job.turn, seconds))
 
     def gave_up(self, job: Job) -> None:
         self._happen(SessionEvent.DROPPED)
         late = Refuse(job.turn, Reason.QUEUE_TIMEOUT)
-        tell(job.turn, faults.refused(self.driver.name, late, self.driver.now - job.turn.asked_at), _TIMELESS)
+        self.tell(job.turn, faults.refused(self.driver.name, late, self.driver.now - job.turn.asked_at))
 
     def concluded(self, job: Job, result: Result, connection: Connection) -> None:
         if self.life.state is SessionState.CLOSING:
@@ -128,11 +130,11 @@ class Session(Hold):
             return
         if isinstance(result, Failure) and result.kind in FATES:  # the hold is over with it
             self.life.end(Ending.LOST)
-            self._tell(job, self.sentences.broke(job.turn, result))
+            self.tell(job.turn, self.sentences.broke(job.turn, result))
             return
         if self.sentences.transactional and connection.transaction != "open":
             self.life.fail(_cause(job.turn, result))
-        self._tell(job, self._told(job, result))
+        self.tell(job.turn, self._told(job, result))
         self._happen(SessionEvent.DONE)
 
     async def parting(self, kit: Kit, connection: Connection) -> None:
@@ -150,7 +152,7 @@ class Session(Hold):
         if self._opener is not None:
             opener, self._opener = self._opener, None
             fault = outcome.result if isinstance(outcome.result, Fault) else self.sentences.over(Ending.LEFT)
-            tell(opener, fault, outcome.timing)
+            tell(self.driver, opener, fault, outcome.timing)
         if not self.life.over:
             committing = self.life.state is SessionState.CLOSING and self.job is not None
             unknown = committing and self.job is not None and self.job.act is Act.COMMIT
@@ -184,7 +186,7 @@ class Session(Hold):
         else:
             why = result.message if isinstance(result, Failure) else f"it took longer than {result.seconds:.1f} s"
             ending, told = Ending.UNKNOWN, self.sentences.unknown(job.turn, why)
-        self._tell(job, told)
+        self.tell(job.turn, told)
         self._gone(ending)
         self.finish()
 
@@ -201,20 +203,17 @@ class Session(Hold):
         assert self.life.ending is not None
         return self.sentences.over(self.life.ending)
 
-    def _tell(self, job: Job, result: Answer | Fault) -> None:
-        tell(job.turn, result, self.spent(job.turn))
-
     def _tell_all(self) -> None:
         """Nothing that was asked of it is done any more."""
         assert self.life.ending is not None
         if self.job is not None and self.life.ending is Ending.UNKNOWN:
-            self._tell(self.job, self.sentences.unknown(self.job.turn, "the session ended meanwhile"))
+            self.tell(self.job.turn, self.sentences.unknown(self.job.turn, "the session ended meanwhile"))
         elif self.job is not None:
-            self._tell(self.job, self.sentences.ended_under(self.job.turn, self.life.ending))
+            self.tell(self.job.turn, self.sentences.ended_under(self.job.turn, self.life.ending))
         while self.jobs:
             job = self.jobs.popleft()
             job.silence()
-            tell(job.turn, self.sentences.over(self.life.ending), _TIMELESS)
+            self.tell(job.turn, self.sentences.over(self.life.ending))
 
     # Its clock
 
