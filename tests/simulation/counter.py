@@ -39,6 +39,7 @@ class Counter(Rig):
         principal: str = "ann",
         timeout: float = 10.0,
         patience: float = 60.0,
+        conversation: str = "",
         **arguments: Any,
     ) -> Call:
         """A call by its operation's name, in a session where one is named. Refusals of its handle are raised."""
@@ -51,7 +52,7 @@ class Counter(Rig):
             operation=operation,
             read=operation not in ("put", "write"),
             arguments=given,
-            caller=Caller("default", principal, str(number)),
+            caller=Caller("default", principal, str(number), conversation=conversation),
             timeout_seconds=timeout,
         )
         carrier = self.desk.carrier(operation, session, turn.caller) or self.driver
@@ -64,10 +65,7 @@ class Counter(Rig):
 
     async def begin(self, **more: Any) -> str:
         """Begins a session. Returns its handle."""
-        (outcome,) = await finished([self.ask("legacy_begin", **more)])
-        if isinstance(outcome.result, Fault):
-            raise outcome.result
-        return str(orjson.loads(outcome.result.body)["session"])
+        return str((await self.do(self.desk.tools.begin, **more))["session"])
 
     async def do(self, operation: str, session: str = "", **more: Any) -> Any:
         """The result of a call, decoded. Raises its Fault."""
@@ -76,6 +74,10 @@ class Counter(Rig):
             raise outcome.result
         assert isinstance(outcome.result, Answer)
         return orjson.loads(outcome.result.body)
+
+    def handle(self, answer: Answer) -> str:
+        """The handle in what the call was answered that began a session."""
+        return str(orjson.loads(answer.body)["session"])
 
     def leave(self, call: Call) -> None:
         """A caller leaves."""
