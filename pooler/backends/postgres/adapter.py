@@ -126,8 +126,13 @@ class Adapter(base.Adapter[Connection, Plan]):
         if attempt.stale and not work.in_transaction:
             attempt = Exchange(connection, work)
             await connection.run(attempt.run())
-        while attempt.paused and work.window is not None and await streams.wants_more(work.window):
-            await connection.run(attempt.run())
+        try:
+            while attempt.paused and work.window is not None and await streams.wants_more(work.window):
+                await connection.run(attempt.run())
+        except Exception:
+            if attempt.paused:  # the window's own failure, and no reason to leave its rows to the next call
+                await transactions.cut(connection)
+            raise
         if attempt.paused or attempt.unfinished:
             await transactions.cut(connection)
         return attempt.answer()

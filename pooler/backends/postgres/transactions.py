@@ -3,6 +3,9 @@
 The server says with each answer where its transaction stands, so nothing here has to guess.
 """
 
+import asyncio
+from contextlib import suppress
+
 import psycopg
 from psycopg import pq
 
@@ -13,6 +16,11 @@ from pooler.backends.postgres.connection import Connection
 
 STOP_SECONDS = 5.0
 """How long a cancel may take to reach the server."""
+
+AGAIN_SECONDS = 0.05
+AGAIN_SECONDS_MAX = 1.0
+"""How long the answer to a cancel is read before it is said again; the pause doubles up to this. PostgreSQL 15 lost 7
+of 8 cancels that came while it compiled the statement (JIT), and none of 8 without; then it went on to the end."""
 
 
 def note(connection: Connection) -> None:
@@ -38,11 +46,17 @@ async def say(connection: Connection, *commands: bytes) -> None:
 async def stop(connection: Connection) -> bool:
     """Stops the statement, if there is one, and reads what is left of it. False: nobody knows whether it has stopped.
 
+    A server may lose a cancel, so it is said again for as long as the statement goes on.
     What follows must be a round trip of its own: a cancel that came too late hits that.
     """
-    if connection.syncs and not await connections.stop(connection.link, STOP_SECONDS):
-        return False
-    await connection.run(exchange.drain(connection))
+    patience = AGAIN_SECONDS
+    while connection.syncs:
+        if not await connections.stop(connection.link, STOP_SECONDS):
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await connection.run(exchange.drain(connection))
+        patience = min(2 * patience, AGAIN_SECONDS_MAX)
     return True
 
 
@@ -62,7 +76,7 @@ async def cut(connection: Connection) -> None:
     """Stops a read in the midst of its rows. The connection is as before, and so is a session's transaction."""
     if not await stop(connection):
         raise BackendError(Failure(FailureKind.DEAD, "the server did not stop sending rows that nobody wants"))
-    if connection.transaction != "none" and connection.pgconn.transaction_status == pq.TransactionStatus.INERROR:
+    in_the_midst = connection.pgconn.transaction_status == pq.TransactionStatus.INERROR
+    await settle(connection)
+    if in_the_midst and connection.transaction != "none":
         await say(connection, *exchange.BACK)
-    else:
-        await settle(connection)
