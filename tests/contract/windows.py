@@ -9,8 +9,6 @@ import orjson
 from pooler.backends import values
 from pooler.backends.base import BackendError, Failure, FailureKind
 
-ROW_BYTES_MAX = 2_000
-
 
 class Reader:
     """Keeps all rows as the caller will see them. Wants `rows_max` of them, and waits for `go` before each batch."""
@@ -26,6 +24,8 @@ class Reader:
         self.waits = asyncio.Event()
         """Set when the backend's side has asked for room."""
         self.go = asyncio.Event()
+        self.row_bytes_max = 2_000
+        """On average: a batch of longer ones is refused."""
         self._rows_max = rows_max
         if not patient:
             self.go.set()
@@ -37,7 +37,7 @@ class Reader:
         assert self.columns is not None, "rows came before their columns"
         assert all(len(row) == len(self.columns) for row in rows)
         written = values.encode(rows)
-        if len(written) > ROW_BYTES_MAX * len(rows):
+        if len(written) > self.row_bytes_max * len(rows):
             raise BackendError(Failure(FailureKind.TOO_LARGE, "a row is too long for the reader"))
         self.rows += orjson.loads(written)
         self.batches.append(len(rows))
