@@ -1057,7 +1057,9 @@ class OpenConversationRequest(_message.Message):
     note: _builtins.bytes
     """The caller's own note, at most 64 KiB, such as what the client said of itself; given back by `GetConversation`."""
     @_builtins.property
-    def context(self) -> Global___CallContext: ...
+    def context(self) -> Global___CallContext:
+        """Its `client_capabilities` hold for every call of the conversation that does not bring its own."""
+
     def __init__(
         self,
         *,
@@ -1175,7 +1177,8 @@ class FollowConversationRequest(_message.Message):
     conversation: _builtins.str
     after: _builtins.str
     """The last event that the client has, `RUN.SEQ` by a run's short name: that run's later events, until it is done.
-    Empty: what belongs to no run, until the conversation ends.
+    Empty: what belongs to no run, until the conversation ends or is followed so by a newer stream, which is told what
+    this one had not been.
     """
     @_builtins.property
     def context(self) -> Global___CallContext: ...
