@@ -25,6 +25,8 @@ BACKEND_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ARGUMENT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """What the models' own interfaces take as a property's name."""
 
+OUR_KEYWORDS = frozenset({"type", "properties", "additionalProperties"})
+"""Of the arguments' JSON Schema: what is made from the arguments themselves."""
 _EXPRESSION = re.compile(r"\{[+#./;?&]?([^{}]*)\}")
 _UNMATCHED = re.compile(r"\{[^{}]*:[0-9]+[^{}]*\}|\{[^{}]*(\{|$)|(^|\})[^{}]*\}")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:.+")
@@ -119,11 +121,29 @@ def _check_arguments(operation: OperationConfig, operations: Operations, path: K
         _check_name(name, ARGUMENT_NAME, "letters, digits, `_`, `-` and `.`, at most 64", here, document)
         if "complete" in schema:
             _check_completion(schema["complete"], name, operation.arguments, operations, (*here, "complete"), document)
+    shared = {key: value for key, value in operation.constraints.items() if key == "$defs"}
     for name, schema in operation.properties().items():
         here = (*path, "arguments", name)
-        if _sound_schema(schema, here, document) and "default" in schema:
-            _check_default(schema, (*here, "default"), document)
+        if _sound_schema(shared | schema, here, document) and "default" in schema:
+            _check_default(shared | schema, (*here, "default"), document)
+    if len(document.faults) == before:
+        _check_constraints(operation, (*path, "constraints"), document)
     return len(document.faults) > before
+
+
+def _check_constraints(operation: OperationConfig, path: KeyPath, document: Document) -> None:
+    """What holds for all arguments together is sound, and speaks of arguments that there are."""
+    for key in sorted(operation.constraints.keys() & OUR_KEYWORDS):
+        document.fault((*path, key), "is made from `arguments`; leave it out", at_key=True)
+    required = operation.constraints.get("required", [])
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        document.fault((*path, "required"), "must be a list of arguments")
+        return
+    if strangers := [name for name in required if name not in operation.arguments]:
+        here = (*path, "required")
+        document.fault(here, f"{strangers[0]!r} is no argument; {nearest(strangers[0], operation.arguments)}")
+    if operation.constraints:
+        _sound_schema(operation.constraints, path, document)
 
 
 def _check_completion(

@@ -69,6 +69,11 @@ class OperationConfig(_Part):
         description="JSON Schema by argument; all required unless they have a default. "
         "`complete: OPERATION` names the operation that completes the value.",
     )
+    constraints: dict[str, Any] = Field(
+        default_factory=dict,
+        description="JSON Schema keywords for all arguments together, such as `anyOf`, `if`, `$defs`, or `required` "
+        "where it is not simply all that have no default.",
+    )
     effect: Literal["read", "write"] = Field(description="Whether it may change anything.")
     idempotent: bool = Field(False, description="Whether a repeated write changes nothing more.")
     exclusive: bool = Field(False, description="Whether it needs its connection whole, where others could share it.")
@@ -126,13 +131,16 @@ class OperationConfig(_Part):
         }
 
     def required(self) -> list[str]:
-        """The arguments that have no default."""
+        """The arguments that have no default, unless something else is said."""
+        if isinstance(said := self.constraints.get("required"), list):
+            return said
         return [name for name, schema in self.arguments.items() if "default" not in schema]
 
     def input_schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of the arguments as a whole."""
         own = {"cursor": CURSOR_SCHEMA} if self.has_pages else {}
         return {
+            **self.constraints,
             "type": "object",
             "properties": self.properties() | own,
             "required": self.required(),

@@ -231,6 +231,30 @@ CASES = [
         "no operation is called 'balanc'; did you mean 'balance'?",
     ),
     (
+        "effect: read",
+        "effect: read\n    constraints: {properties: {}}",
+        "13:19 operations.balance.constraints.properties",
+        "is made from `arguments`; leave it out",
+    ),
+    (
+        "effect: read",
+        "effect: read\n    constraints: {required: loan}",
+        "13:29 operations.balance.constraints.required",
+        "must be a list of arguments",
+    ),
+    (
+        "effect: read",
+        "effect: read\n    constraints: {required: [lone]}",
+        "13:29 operations.balance.constraints.required",
+        "'lone' is no argument; did you mean 'loan'?",
+    ),
+    (
+        "effect: read",
+        "effect: read\n    constraints: {anyOf: {}}",
+        "13:26 operations.balance.constraints.anyOf",
+        "is no sound JSON Schema (2020-12)",
+    ),
+    (
         'text: "Hello {name}"',
         "title: x",
         "14:3 prompts.greet",

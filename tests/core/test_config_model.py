@@ -76,6 +76,32 @@ def test_arguments_are_required_unless_they_have_a_default(config: Config) -> No
     assert config.operations["balance"].completions() == {"loan": "codes"}
 
 
+def test_what_holds_for_all_arguments_together_stands_in_their_schema(tmp_path: Path) -> None:
+    file = tmp_path / "penstock.yaml"
+    file.write_text(
+        CONFIG.replace(
+            "      loan: {type: string, description: Loan number, complete: codes}\n",
+            "      loan: {$ref: '#/$defs/number'}\n      name: {type: string}\n",
+        ).replace(
+            "    effect: read\n  codes",
+            "    constraints:\n"
+            "      $defs: {number: {type: string, pattern: '^[0-9]+$'}}\n"
+            "      required: []\n"
+            "      anyOf: [{required: [loan]}, {required: [name]}]\n"
+            "    effect: read\n  codes",
+        ),
+        "utf-8",
+    )
+    schema = load(file).operations["balance"].input_schema()
+    fits = jsonschema_rs.Draft202012Validator(schema).is_valid
+    assert [fits(each) for each in ({"loan": "7"}, {"name": "x"}, {"day": "today"}, {"loan": "x"})] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
 def test_a_prompt_of_an_operation_has_its_arguments(config: Config) -> None:
     assert config.prompts["explain"].arguments == {
         "loan": PromptArgumentConfig(description="Loan number", required=True, complete="codes"),
