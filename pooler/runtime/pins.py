@@ -2,8 +2,8 @@
 
 A principal's first call takes a connection whole, and his next ones run on it, one at a time and in order, so that what
 the backend keeps of a client is there for them. It is an affinity and no promise: the connection is given back, and
-reset, when nothing was asked of it for a while; as soon as it idles while somebody else waits for one; and when it may
-serve no longer. A busy principal, too, lets others by. Whoever must have his connection asks for a session.
+reset, when nothing was asked of it for a while; as soon as it idles while somebody else waits for whom none is coming;
+and when it may serve no longer. A busy principal, too, lets others by. Whoever must have his own asks for a session.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from pooler.runtime.holds import Cut, Hold, Job, Result, execution, tell
 from pooler.runtime.turns import Kit, Outcome, Timing, Turn
 
 FULL_RETRY_SECONDS = 1.0
+LOOK_SECONDS = 0.5
+"""How often is looked whether somebody waits who could have a connection that idles."""
 NEVER = float("inf")
 
 
@@ -113,10 +115,7 @@ class Pins:
         """The one that has idled longest before all others."""
         self._waiting: set[Hold] = set()
         self._leaving: set[Pin] = set()
-
-    def __len__(self) -> int:
-        """How many callers have a connection, or wait for theirs."""
-        return len(self._pins)
+        self._looking: asyncio.TimerHandle | None = None
 
     def submit(self, turn: Turn) -> None:
         """Has a call done on its caller's own connection."""
@@ -218,8 +217,16 @@ class Pins:
         self.wait(pin)
 
     def _make_room(self) -> None:
-        while self._idle and len(self._leaving) < len(self._waiting):
+        """Whom a start or a reset will serve anyhow needs nobody's connection."""
+        coming = self._driver.pool.ledger.coming
+        while self._idle and len(self._leaving) + coming < len(self._waiting):
             self._give_back(next(iter(self._idle)))
+        if self._idle and self._waiting and self._looking is None:  # a start may fail, of which nobody is told here
+            self._looking = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        self._looking = None
+        self._make_room()
 
     def _give_back(self, pin: Pin) -> None:
         self._forget(pin)

@@ -34,7 +34,7 @@ async def kept(rig: Counter, value: int) -> int:
 async def gives_everything_back(rig: Counter) -> None:
     """Nobody has a connection any more, and the whole cap can be taken at once."""
     cap = rig.driver.pool.rules.cap
-    calls = [rig.submit(1.0) for _ in range(cap)]
+    calls = [rig.submit(30.0) for _ in range(cap)]
     await until(lambda: rig.busy() == cap)
     await finished(calls)
     assert (len(rig.desk), len(rig.desks)) == (0, 0)
