@@ -23,6 +23,7 @@ NAMES = (
     "elision",
     "cancels",
     "overload",
+    "long_calls",
 )
 SOAKS = ("cancels",)
 """Those that have a long form, `soak` beside `run`."""
