@@ -18,13 +18,14 @@ import uvloop
 from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
+from sse_starlette.sse import AppStatus
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from frontend.auth import Gatekeeper
 from frontend.config import Settings
-from frontend.conversations import Conversations, is_of_era
+from frontend.conversations import Conversations, Streams, is_of_era
 from frontend.mcp_server import McpServer
 from frontend.operations import Offer
 from frontend.pooler_client import PoolerClient
@@ -78,6 +79,11 @@ class Frontend:
         """Whether calls have an open way to the pooler; the next call opens one where there is none."""
         return self._pooler.connected
 
+    @property
+    def streams(self) -> Streams:
+        """The event streams that conversations have open here."""
+        return self._conversations.streams
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._follow_host(receive, send)
@@ -98,11 +104,13 @@ class Frontend:
             self._life.result()
 
     def leave(self) -> None:
-        """Sends clients whose streams could go on for ever to another frontend; calls under way are still answered."""
+        """Ends the streams that clients take up again with another frontend; all other requests are still answered."""
         self._conversations.leave()
+        self._mcp.subscriptions.leave()
 
     async def stop(self) -> None:
         """Ends what is still under way. A frontend is started once only."""
+        self.leave()
         self._stopping.set()
         if self._life is not None:
             await self._life
@@ -178,6 +186,8 @@ class Server(uvicorn.Server):
 
     def __init__(self, settings: Settings) -> None:
         self.frontend = Frontend(settings)
+        # It would cut every event stream of the process the moment a signal comes; `shutdown` lets calls be answered.
+        AppStatus.enable_automatic_graceful_drain = False
         super().__init__(
             uvicorn.Config(
                 self.frontend,

@@ -24,7 +24,7 @@ class RoundRobin:
         self.served = dict.fromkeys(urls, 0)
         self._turns = itertools.cycle(urls)
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Passes a request on, and its answer back."""
         body = await request.read()
         for _ in self.served:
@@ -36,7 +36,7 @@ class RoundRobin:
                 continue
         return web.Response(status=502, text="no frontend answers\n")
 
-    async def _pass_on(self, request: web.Request, url: str, body: bytes) -> web.StreamResponse:
+    async def _pass_on(self, request: web.BaseRequest, url: str, body: bytes) -> web.StreamResponse:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         # A connection for each request: none of them is the same frontend's by accident.
         async with (
@@ -62,9 +62,9 @@ async def round_robin(urls: Sequence[str]) -> AsyncIterator[tuple[str, RoundRobi
     """Such a proxy on a free port: the address that stands for all of them."""
     proxy = RoundRobin(urls)
     # Without it a client that leaves is not noticed before something is written to it.
-    runner = web.ServerRunner(web.Server(proxy.answer), handler_cancellation=True)
+    runner = web.ServerRunner(web.Server(proxy.answer), handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=1)
+    site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
     try:

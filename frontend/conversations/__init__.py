@@ -6,5 +6,6 @@ find again.
 """
 
 from frontend.conversations.leg import Conversations, is_of_era
+from frontend.conversations.streams import Streams
 
-__all__ = ["Conversations", "is_of_era"]
+__all__ = ["Conversations", "Streams", "is_of_era"]

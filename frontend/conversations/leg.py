@@ -69,11 +69,11 @@ class Conversations:
         self._stateless = stateless
         self._security = TransportSecurityMiddleware(security)
         self._bounded = RequestBodyLimitMiddleware(self._answer, settings.request_bytes_max)
-        self._streams = Streams()
+        self.streams = Streams()
         self._changes = Changes()
-        self._calls = Calls(settings, mcp, pooler, self._streams)
+        self._calls = Calls(settings, mcp, pooler, self.streams)
         self._sayings = Sayings(mcp, pooler)
-        self._standing = Standing(pooler, self._streams, self._changes)
+        self._standing = Standing(pooler, self.streams, self._changes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request that `is_of_era`, of a caller who has been let in."""
@@ -85,7 +85,7 @@ class Conversations:
 
     def leave(self) -> None:
         """Ends all streams, so that their clients go on with another frontend."""
-        self._streams.leave()
+        self.streams.leave()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         http = Request(scope, receive)
