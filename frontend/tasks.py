@@ -98,37 +98,40 @@ class Tasks:
         self, ctx: Context, call: Call, note: Note, run: str, events: AsyncGenerator[RunEvent, None]
     ) -> Json:
         """What a run comes to before it is time to make a task of it. `run`: its handle, where it exists already."""
+        after_ms = call.operation.long_after_ms
+        teller = Teller(ctx, note)
         try:
-            async with asyncio.timeout(None) as patience, aclosing(events):
-                if run:
-                    patience.reschedule(_in(call.operation.long_after_ms))
-                teller = Teller(ctx, note)
+            async with asyncio.timeout_at(_in(after_ms) if run else None) as patience, aclosing(events):
                 async for event in events:
                     match event.what:
-                        case Accepted(handle) if not call.operation.long_after_ms:
-                            run = handle
-                            break
                         case Accepted(handle):
                             run = handle
-                            patience.reschedule(_in(call.operation.long_after_ms))
+                            if not after_ms:
+                                break
+                            patience.reschedule(_in(after_ms))
                         case Page(reply):
                             return result_of(reply, note)
                         case InputRequired(requests):
                             return _asked(requests, f"{run}~{event.seq}", note)
                         case Done(PoolerError() as error):
+                            run = ""
                             raise error
                         case _:
                             await teller.tell(event)
         except TimeoutError:
             pass
-        except asyncio.CancelledError:
-            # Whoever asked has left without having heard of a task, and cannot ask for it again.
+        except (asyncio.CancelledError, PoolerError):
             self._runs.abandon(call.caller, run)
             raise
         return await self._created(call, run)
 
     async def _created(self, call: Call, run: str) -> Json:
-        state = await self._runs.get(call.caller, run)
+        try:
+            state = await self._runs.get(call.caller, run)
+        except (asyncio.CancelledError, PoolerError):
+            # Whoever asked has not heard of the task, and can neither ask for it again nor cancel it.
+            self._runs.abandon(call.caller, run)
+            raise
         return _task(state, _bound_ms(call.operation)) | {"resultType": "task"}
 
     # tasks/…

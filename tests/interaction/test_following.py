@@ -1,6 +1,7 @@
 """How a frontend follows what lives behind a pooler: runs, conversations and watches, over a way that breaks."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -127,6 +128,21 @@ async def test_an_event_that_comes_twice_is_told_once(line: Line):
     pooler.say("Run", accepted(), progress(2, 1), BREAK)
     pooler.say("Attach", progress(2, 1), page(3), done(4))
     assert [event.seq for event in await events(client, call())] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_every_event_is_told_once_and_in_order_wherever_the_way_breaks(line: Line, seed: int):
+    pooler, client = line
+    chance = random.Random(seed)
+    count = 40
+    events_of = [accepted(), *(progress(seq, seq) for seq in range(2, count - 1)), page(count - 1), done(count)]
+    at, method = 0, "Run"
+    while at < count:
+        until = min(at + chance.randint(0 if at else 1, 12), count)
+        again = chance.randint(0, min(at, 3))
+        pooler.say(method, *events_of[at - again : until], *([BREAK] if until < count else []))
+        at, method = until, "Attach"
+    assert [event.seq for event in await events(client, call(WRITE))] == list(range(1, count + 1))
 
 
 async def test_events_that_end_before_the_run_are_a_break(line: Line):

@@ -85,6 +85,16 @@ async def test_whoever_leaves_before_there_is_a_task_takes_the_run_along(bare_li
     assert pooler.heard_of(pb.CancelRunRequest)[0].run == "run.1"
 
 
+async def test_a_task_that_its_client_could_not_be_told_of_is_cancelled(bare_line: Line):
+    async with scene(bare_line, KNOWS_TASKS) as (pooler, client):
+        pooler.say("Run", accepted(run="run.1"), asyncio.Event())
+        pooler.say("GetRun", Refusal("STORE_FULL", 8, "Nothing more can be kept."))
+        pooler.say("CancelRun", state(pb.RUN_STATUS_CANCELLED))
+        response = await client.call("long")
+        await eventually(lambda: len(pooler.heard_of(pb.CancelRunRequest)) == 1)
+    assert response.result["isError"] is True
+
+
 async def test_what_a_tool_asks_before_it_is_a_task_is_a_round_of_the_call(bare_line: Line):
     async with scene(bare_line, KNOWS_TASKS) as (pooler, client):
         pooler.say("Run", accepted(run="run.1"), question(2), asyncio.Event())
