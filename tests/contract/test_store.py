@@ -152,6 +152,18 @@ async def test_events_expire_with_their_entry_swept_or_not(store: Store, wall: W
     assert await store.read("a", 0) == []
 
 
+async def test_what_is_put_after_an_end_finds_nothing_of_what_was_there_before(store: Store, wall: Wall) -> None:
+    await store.put("run", "a", b"", LATER)
+    await store.append("a", 1, b"event")
+
+    wall.now = LATER
+    await store.append("a", 2, b"too late")
+    await store.put("task", "a", b"another", LATER + 60)
+
+    assert await store.read("a", 0) == []
+    assert await store.get("run", "a") is None
+
+
 async def test_an_event_whose_key_has_no_entry_is_not_kept(store: Store) -> None:
     await store.append("a", 1, b"event")
     await store.put("run", "a", b"", LATER)

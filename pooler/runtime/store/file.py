@@ -58,7 +58,9 @@ class StoreFile:
 
     def put(self, kind: str, key: str, value: bytes, expires_at: float) -> None:
         """Makes or replaces an entry. Raises Fault when there is no room."""
-        self.sweep(self._wall())
+        now = self._wall()
+        if self._crowded(len(value)) or self._one("SELECT 1 FROM entries WHERE key = ? AND expires_at <= ?", key, now):
+            self.sweep(now)  # what is put must not find the events of what has expired
         before = self._one("SELECT length(value) FROM entries WHERE kind = ? AND key = ?", kind, key)
         self._weigh(len(value), before)
         self._sql.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", (kind, key, value, expires_at))
@@ -85,8 +87,10 @@ class StoreFile:
 
     def append(self, key: str, seq: int, event: bytes) -> None:
         """Adds an event where its key has an entry. Raises Fault when there is no room."""
-        self.sweep(self._wall())
-        if self._one("SELECT 1 FROM entries WHERE key = ?", key):
+        now = self._wall()
+        if self._crowded(len(event)):
+            self.sweep(now)
+        if self._one("SELECT 1 FROM entries WHERE key = ? AND expires_at > ?", key, now):
             before = self._one("SELECT length(event) FROM events WHERE key = ? AND seq = ?", key, seq)
             self._weigh(len(event), before)
             self._sql.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?)", (key, seq, event))
@@ -153,6 +157,11 @@ class StoreFile:
                 gone = self._sql.execute("DELETE FROM events WHERE key = ? RETURNING length(event)", (key,)).fetchall()
                 for (event_size,) in gone:
                     self._forget(event_size)
+
+    def _crowded(self, size: int) -> bool:
+        """Whether something of this size may find no room beside all there is, expired or not."""
+        bounds = self._bounds
+        return self._count >= bounds.count_max or self._bytes + ENTRY_BYTES + size > bounds.bytes_max
 
     def _weigh(self, size: int, replaced: int | None) -> None:
         """Counts what is about to be kept. Raises Fault when there is no room for it, and has counted nothing then."""
