@@ -42,7 +42,8 @@ Scene = tuple[ScriptedPooler, ModernClient]
 async def scene(line: Line, capabilities: dict[str, Any] | None = None) -> AsyncIterator[Scene]:
     async with scripted(ASKS, AT_LEISURE, LATER, LONG, PLAIN) as (pooler, address):
         line.relay.target = address
-        await line.start_frontend()
+        # The scripted pooler keeps no conversations; clients of either era are served without state.
+        await line.start_frontend(conversations=False)
         async with modern_client(line.url, capabilities) as client:
             yield pooler, client
         await line.relay.cut()
