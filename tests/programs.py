@@ -130,6 +130,14 @@ class Pooler(Program):
         self.await_event("configuration reloaded")
 
 
+class RoundRobin(Program):
+    """A dumb proxy on a free port, that gives each request to the next of these frontends."""
+
+    def __init__(self, *urls: str) -> None:
+        super().__init__([sys.executable, "-m", "tests.round_robin", *urls])
+        self.url: str = self.await_event("listening")["url"]
+
+
 class Frontend(Program):
     """A frontend on a free port, of the pooler at this address. `settings`: more of its keys."""
 

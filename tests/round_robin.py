@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, web
+from multidict import CIMultiDict
 
-HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host", "date", "server"})
+HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 
 
 class RoundRobin:
@@ -37,13 +38,13 @@ class RoundRobin:
         return web.Response(status=502, text="no frontend answers\n")
 
     async def _pass_on(self, request: web.BaseRequest, url: str, body: bytes) -> web.StreamResponse:
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+        headers = CIMultiDict((name, value) for name, value in request.headers.items() if _passes(name))
         # A connection for each request: none of them is the same frontend's by accident.
         async with (
             ClientSession(timeout=ClientTimeout(total=None), auto_decompress=False) as session,
             session.request(request.method, url, headers=headers, data=body) as answer,
         ):
-            passed = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
+            passed = CIMultiDict((name, value) for name, value in answer.headers.items() if _passes(name))
             response = web.StreamResponse(status=answer.status, headers=passed)
             await response.prepare(request)
             try:
@@ -55,6 +56,10 @@ class RoundRobin:
                 if request.transport is not None:
                     request.transport.abort()
             return response
+
+
+def _passes(name: str) -> bool:
+    return name.lower() not in HOP_BY_HOP
 
 
 @asynccontextmanager

@@ -1,4 +1,6 @@
-"""The public conformance suite, against frontend → gRPC → pooler → a worker, all of them processes of their own.
+"""The public conformance suite, against two frontends → gRPC → pooler → a worker, all of them processes of their own.
+
+A dumb proxy stands before the frontends, and gives each request to the next one, in both revisions.
 
 The worker knows what the suite expects; frontend and pooler know nothing of it.
 """
@@ -15,7 +17,7 @@ import yaml
 
 from tests import npm
 from tests.interaction.expected import NODE, OPEN, PASSING, SUITE
-from tests.programs import Frontend, Pooler
+from tests.programs import Frontend, Pooler, RoundRobin
 
 HERE = Path(__file__).parent / "conformance"
 SUITE_SECONDS = 100
@@ -38,8 +40,13 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     config["backends"]["fixture"]["command"] = [sys.executable, str(HERE / "worker.py")]
     # Addresses and folders are this run's own.
     config = {key: config[key] for key in ("backends", "operations", "prompts")}
-    with Pooler(folder, config) as pooler, Frontend(pooler.address) as frontend:
-        yield frontend.url
+    with (
+        Pooler(folder, config) as pooler,
+        Frontend(pooler.address) as one,
+        Frontend(pooler.address) as other,
+        RoundRobin(one.url, other.url) as proxy,
+    ):
+        yield proxy.url
 
 
 @pytest.mark.parametrize("revision", sorted(PASSING))

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import asking
+import talking
 import tasking
 from forms import Handler, Notify, Params, Refusal, Result, content, contents, embedded, image, messages, png, text, wav
 
@@ -123,6 +124,7 @@ def complete_argument(params: Params, note: Notify) -> Result:
 
 HANDLERS: dict[str, Handler] = {
     **asking.HANDLERS,
+    **talking.HANDLERS,
     **tasking.HANDLERS,
     **{
         handler.__name__: handler
