@@ -54,11 +54,13 @@ class Dialogue:
         self._sealer = sealer
         self._wall = wall
         self._boot = secrets.token_hex(8)
+        self._rounds: dict[Turn, Round] = {}
+        """How far those calls have come that are under way and were asked before."""
         self._used: dict[str, float] = {}
         self._sweep_at = USED_SWEPT_AT
 
-    def begin(self, turn: Turn, confirm: str, given: Input) -> tuple[Round, Input] | Answer:
-        """How a call goes on with what its caller brings, and what its worker is given; or what to ask him first.
+    def begin(self, turn: Turn, confirm: str, given: Input) -> Input | Answer:
+        """What a call's worker is given of what its caller brings; or what to ask him first. Then `ended`, once.
 
         Raises Fault when he cannot be asked, has said no, or brings a state that is not this call's.
         """
@@ -73,10 +75,13 @@ class Dialogue:
             now = replace(now, confirmed=True)
         if now.ticket:
             self._use(now, turn.operation)
-        return now, Input(given.capabilities, orjson.dumps(answers) if answers else b"", now.worker_state)
+        if now.asked:
+            self._rounds[turn] = now
+        return Input(given.capabilities, orjson.dumps(answers) if answers else b"", now.worker_state)
 
-    def ended(self, turn: Turn, now: Round, outcome: Outcome) -> Outcome:
+    def ended(self, turn: Turn, outcome: Outcome) -> Outcome:
         """A call's outcome as its caller gets it: what a worker asks is sealed, or refused when he cannot be asked."""
+        now = self._rounds.pop(turn, None) or Round()
         result = outcome.result
         if isinstance(result, Answer):
             return outcome._replace(result=self._asked(turn, now, result)) if result.asks else outcome

@@ -24,7 +24,7 @@ from pooler.errors import Fault, Reason
 from pooler.runtime import keyed
 from pooler.runtime.conversations.room import Conversations
 from pooler.runtime.desks import Carrier, Desk
-from pooler.runtime.dialogue import Dialogue, Round
+from pooler.runtime.dialogue import Dialogue
 from pooler.runtime.driver import Driver
 from pooler.runtime.results import CURSOR, Paging, Results
 from pooler.runtime.turns import NO_EXTRAS, Extras, Hands, Outcome, Timing, Turn
@@ -117,8 +117,6 @@ class Call(Turn):
     told: Callable[[Outcome], None]
     carrier: Carrier | None = None
     """Who carries it out instead of the pool, where a connection is kept for its caller."""
-    round: Round | None = None
-    """How far the dialogue with its user has come, where it has one."""
     paging: Paging | None = None
 
     def take_along(self, hands: Hands) -> Extras:
@@ -151,8 +149,9 @@ class Call(Turn):
 
     def ended(self, outcome: Outcome) -> None:
         """Hands the outcome on; what a worker asks, sealed."""
-        if self.round is not None or (isinstance(outcome.result, Answer) and outcome.result.asks):
-            outcome = self.dispatcher.talk.ended(self, self.round or Round(), outcome)
+        in_dialogue = self.extras is not None and self.extras.input is not None
+        if in_dialogue or (isinstance(outcome.result, Answer) and outcome.result.asks):
+            outcome = self.dispatcher.talk.ended(self, outcome)
         self.tell(outcome)
 
     def tell(self, outcome: Outcome) -> None:
@@ -300,7 +299,7 @@ class Dispatcher:
             opened = self.talk.begin(call, confirm, given or Input())
             if isinstance(opened, Answer):
                 return opened
-            call.round, given = opened
+            given = opened
         if given is not None or news is not None:
             call.extras = Extras(news=news, input=given)
         return None

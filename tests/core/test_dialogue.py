@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pooler.backends.base import Answer, Caller, Input
 from pooler.errors import Fault, Reason
-from pooler.runtime.dialogue import ROUNDS_MAX, STATE_SECONDS, Dialogue, Round, fingerprint
+from pooler.runtime.dialogue import ROUNDS_MAX, STATE_SECONDS, Dialogue, fingerprint
 from pooler.runtime.handles import Sealer
 from pooler.runtime.questions import VALUE_CHARACTERS_MAX, check_client, needs, worded
 from pooler.runtime.turns import Extras, Outcome, Timing, Turn
@@ -51,7 +51,7 @@ class Talk:
             caller=Caller("acme", principal, "r"),
         )
 
-    def begin(self, responses: bytes = b"", state: str = "", **of: Any) -> tuple[Round, Input] | Answer:
+    def begin(self, responses: bytes = b"", state: str = "", **of: Any) -> Input | Answer:
         turn = of.pop("turn", None) or self.turn(**of)
         return self.dialogue.begin(turn, self.confirm, Input(FORM, responses, state))
 
@@ -68,14 +68,15 @@ class Talk:
             self.begin(*given, **of)
         return caught.value.reason
 
-    def worker_asks(self, now: Round, state: str, requests: Any = None) -> Answer | Fault:
-        """What becomes of a worker's own question."""
+    def worker_asks(self, worker_state: str, responses: bytes = b"", state: str = "") -> Answer | Fault:
+        """What becomes of a worker's own question, which it asks in a call with this input."""
         turn = self.turn()
-        turn.extras = Extras(input=Input(FORM))
+        given = self.begin(responses, state, turn=turn)
+        assert isinstance(given, Input)
+        turn.extras = Extras(input=given)
         turn.granted_at = 6
-        body = {"inputRequests": requests or {"who": {"method": "elicitation/create"}}, "requestState": state}
-        outcome = Outcome(Answer(orjson.dumps(body), asks=True), Timing())
-        return self.dialogue.ended(turn, now, outcome).result
+        body = {"inputRequests": {"who": {"method": "elicitation/create"}}, "requestState": worker_state}
+        return self.dialogue.ended(turn, Outcome(Answer(orjson.dumps(body), asks=True), Timing())).result
 
 
 def test_a_confirmation_names_what_will_be_done_and_asks_for_a_yes_or_no() -> None:
@@ -97,10 +98,7 @@ def test_a_confirmation_names_what_will_be_done_and_asks_for_a_yes_or_no() -> No
 
 def test_a_confirmed_call_goes_on_and_its_worker_sees_nothing_of_the_confirmation() -> None:
     talk = Talk()
-    opened = talk.begin(b'{"confirm":{"action":"accept"},"other":{"a":1}}', talk.asked())
-    assert isinstance(opened, tuple)
-    now, given = opened
-    assert now.confirmed
+    given = talk.begin(b'{"confirm":{"action":"accept"},"other":{"a":1}}', talk.asked())
     assert given == Input(FORM, b'{"other":{"a":1}}', "")
 
 
@@ -132,7 +130,7 @@ def test_consent_is_bound_to_its_arguments_however_they_are_ordered() -> None:
     talk = Talk()
     state = talk.asked(arguments={"value": "one", "n": 1})
     assert talk.refused(YES, state, arguments={"value": "all", "n": 1}) is Reason.INVALID_ARGUMENTS
-    assert isinstance(talk.begin(YES, state, arguments={"n": 1, "value": "one"}), tuple)
+    assert isinstance(talk.begin(YES, state, arguments={"n": 1, "value": "one"}), Input)
 
 
 def test_consent_is_bound_to_its_user_and_cannot_be_made_up() -> None:
@@ -149,7 +147,7 @@ def test_consent_is_good_for_a_while_and_longer_for_a_call_that_may_last_longer(
     brief, lasting = talk.asked(), talk.asked(seconds=7200)
     talk.wall.now += STATE_SECONDS + 1
     assert talk.refused(YES, brief) is Reason.HANDLE_EXPIRED
-    assert isinstance(talk.begin(YES, lasting), tuple)
+    assert isinstance(talk.begin(YES, lasting), Input)
 
 
 def test_a_write_is_begun_with_a_consent_once() -> None:
@@ -165,20 +163,19 @@ def test_a_write_is_begun_with_a_consent_once() -> None:
 def test_a_read_may_be_repeated_with_the_consent_that_it_had() -> None:
     talk = Talk(read=True)
     state = talk.asked()
-    assert isinstance(talk.begin(YES, state), tuple)
-    assert isinstance(talk.begin(YES, state), tuple)
+    assert isinstance(talk.begin(YES, state), Input)
+    assert isinstance(talk.begin(YES, state), Input)
 
 
 @pytest.mark.parametrize(("granted_at", "again"), [(0.0, True), (6.0, False)])
 def test_a_consent_is_used_up_only_by_work_that_was_begun(granted_at: float, again: bool) -> None:
     talk = Talk()
     state, turn = talk.asked(), talk.turn()
-    opened = talk.begin(YES, state, turn=turn)
-    assert isinstance(opened, tuple)
+    talk.begin(YES, state, turn=turn)
     turn.granted_at = granted_at
-    talk.dialogue.ended(turn, opened[0], Outcome(Fault(Reason.QUEUE_FULL, "full"), Timing()))
+    talk.dialogue.ended(turn, Outcome(Fault(Reason.QUEUE_FULL, "full"), Timing()))
     if again:
-        assert isinstance(talk.begin(YES, state), tuple)
+        assert isinstance(talk.begin(YES, state), Input)
     else:
         assert talk.refused(YES, state) is Reason.HANDLE_EXPIRED
 
@@ -192,37 +189,32 @@ def test_a_later_process_begins_no_write_with_a_consent_of_an_earlier_one() -> N
 
 def test_what_a_worker_wants_to_remember_comes_back_to_it_and_nobody_else_can_read_it() -> None:
     talk = Talk(confirm="")
-    asked = talk.worker_asks(Round(), "the worker's own secret")
+    asked = talk.worker_asks("the worker's own secret")
     assert isinstance(asked, Answer)
     body = orjson.loads(asked.body)
     assert body["inputRequests"] == {"who": {"method": "elicitation/create"}}
     assert "secret" not in body["requestState"]
-    opened = talk.begin(b'{"who":{"action":"accept"}}', body["requestState"])
-    assert isinstance(opened, tuple)
-    assert opened[1] == Input(FORM, b'{"who":{"action":"accept"}}', "the worker's own secret")
+    assert talk.begin(b'{"who":{"action":"accept"}}', body["requestState"]) == Input(
+        FORM, b'{"who":{"action":"accept"}}', "the worker's own secret"
+    )
 
 
 def test_a_confirmed_call_whose_worker_asks_as_well_is_not_confirmed_twice() -> None:
     talk = Talk()
-    confirmed = talk.begin(YES, talk.asked())
-    assert isinstance(confirmed, tuple)
-    asked = talk.worker_asks(confirmed[0], "s")
+    asked = talk.worker_asks("s", YES, talk.asked())
     assert isinstance(asked, Answer)
-    opened = talk.begin(b'{"confirm":{"mine":"too"}}', orjson.loads(asked.body)["requestState"])
-    assert isinstance(opened, tuple)
-    assert opened[1].responses == b'{"confirm":{"mine":"too"}}'
+    given = talk.begin(b'{"confirm":{"mine":"too"}}', orjson.loads(asked.body)["requestState"])
+    assert given == Input(FORM, b'{"confirm":{"mine":"too"}}', "s")
 
 
 def test_a_worker_that_asks_without_end_is_ended() -> None:
     talk = Talk(confirm="", read=True)
-    now = Round()
+    state = ""
     for _ in range(ROUNDS_MAX):
-        asked = talk.worker_asks(now, "again")
+        asked = talk.worker_asks("again", state=state)
         assert isinstance(asked, Answer)
-        opened = talk.begin(state=orjson.loads(asked.body)["requestState"])
-        assert isinstance(opened, tuple)
-        now = opened[0]
-    last = talk.worker_asks(now, "again")
+        state = orjson.loads(asked.body)["requestState"]
+    last = talk.worker_asks("again", state=state)
     assert isinstance(last, Fault)
     assert last.reason is Reason.INTERNAL
 
