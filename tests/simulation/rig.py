@@ -247,7 +247,8 @@ class Rig:
         """An administrator ends a connection, with the calls on it."""
         for turn in slot.grants:
             assert isinstance(turn, Turn)
-            self._note_kill(self.calls[int(turn.caller.request_id)])
+            if turn.errand is None:
+                self._note_kill(self.calls[int(turn.caller.request_id)])
         self.orders.kill_connection(slot.number)
 
     def _note_kill(self, call: Call) -> None:

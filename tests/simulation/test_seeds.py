@@ -34,11 +34,11 @@ ENDINGS = {
 adapters that answer in more ways than the simulated one."""
 
 
-def seeds() -> range:
+def seeds(usually: int = SEEDS_USUALLY) -> range:
     """The seeds to run, as the environment says."""
     if one := os.environ.get("PENSTOCK_SEED"):
         return range(int(one), int(one) + 1)
-    return range(int(os.environ.get("PENSTOCK_SEEDS", SEEDS_USUALLY)))
+    return range(int(os.environ.get("PENSTOCK_SEEDS", usually)))
 
 
 async def life(seed: int) -> World:

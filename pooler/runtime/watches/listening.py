@@ -6,9 +6,8 @@ a change once, since nobody knows what was said in between. It is never the only
 """
 
 import asyncio
-import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -16,7 +15,7 @@ from typing import Any, ClassVar
 
 import structlog
 
-from pooler.backends.base import Adapter, Answer, Caller, Connection, Notification
+from pooler.backends.base import Adapter, Answer, BackendError, Caller, Connection, Failure, FailureKind, Notification
 from pooler.core.states import ConnectionState
 from pooler.errors import Fault
 from pooler.runtime.driver import Driver
@@ -69,9 +68,10 @@ class Channel(Source):
 class Listening:
     """One backend's. It takes a connection with the first channel, and gives it back with the last."""
 
-    def __init__(self, driver: Driver, spawn: Spawn) -> None:
+    def __init__(self, driver: Driver, spawn: Spawn, jitter: Callable[[], float]) -> None:
         self._driver = driver
         self._spawn = spawn
+        self._jitter = jitter
         self._sources: dict[str, dict[Channel, None]] = defaultdict(dict)
         """By their channels; none is empty."""
         self._listened: frozenset[str] = frozenset()
@@ -126,7 +126,7 @@ class Listening:
 
     def _pause(self) -> float:
         longest = min(PAUSE_SECONDS_MAX, PAUSE_SECONDS_FIRST * 2.0 ** min(self._attempts, 20))
-        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads attempts, no secret
+        return longest * (1 - 0.5 * self._jitter())
 
     async def _hold(self) -> None:
         """Has a connection for as long as it lasts."""
@@ -178,8 +178,7 @@ class Listening:
                 silent_since = self._driver.now
                 self._tell(said)
             elif self._driver.now - silent_since >= self._driver.pool.rules.validate_after_seconds:
-                async with asyncio.timeout(self._driver.bounds.validate):
-                    await adapter.validate(connection)
+                await self._validate(adapter, connection)
                 silent_since = self._driver.now
         return GIVEN_BACK
 
@@ -215,6 +214,16 @@ class Listening:
             return ()
         finally:
             self._moment = None
+
+    async def _validate(self, adapter: Adapter[Any, Any], connection: Connection) -> None:
+        """Raises when the connection does not answer: one that says nothing for long may have vanished."""
+        seconds = self._driver.bounds.validate
+        try:
+            async with asyncio.timeout(seconds):
+                await adapter.validate(connection)
+        except TimeoutError:
+            words = f"the connection that listens did not answer within {seconds:g} s"
+            raise BackendError(Failure(FailureKind.DEAD, words)) from None
 
     def _tell(self, said: Sequence[Notification]) -> None:
         for channel, payload in dict.fromkeys(said):

@@ -6,7 +6,6 @@ answer that there was.
 
 import asyncio
 import hashlib
-import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -27,13 +26,20 @@ class Poll(Source):
     """One operation with its arguments, asked for one caller. `ask` answers with a result, or raises Fault."""
 
     def __init__(
-        self, key: Key, name: str, ask: Callable[[], Awaitable[bytes]], every_seconds: float, spawn: Spawn
+        self,
+        key: Key,
+        name: str,
+        ask: Callable[[], Awaitable[bytes]],
+        every_seconds: float,
+        spawn: Spawn,
+        jitter: Callable[[], float],
     ) -> None:
         super().__init__(key)
         self._name = name
         self._ask = ask
         self._every_seconds = every_seconds
         self._spawn = spawn
+        self._jitter = jitter
         self._task: asyncio.Task[None] | None = None
         self._digest = b""
         self._failing = False
@@ -49,7 +55,7 @@ class Poll(Source):
         while True:
             if (answer := await self._answer()) is not None:
                 self._compare(hashlib.sha256(answer).digest())
-            await asyncio.sleep(self._every_seconds * random.uniform(1 - SPREAD, 1))  # noqa: S311 - no secret
+            await asyncio.sleep(self._every_seconds * (1 - SPREAD * self._jitter()))
 
     def _compare(self, digest: bytes) -> None:
         before, self._digest = self._digest, digest

@@ -6,7 +6,8 @@ no connection and reads no resource by itself: `listening` and `polling` do.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+import random
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -42,9 +43,13 @@ class Rule(NamedTuple):
 class Watches:
     """Every watcher of a pooler. `install` it before the first one comes; `close` it at the end."""
 
-    def __init__(self, watches_max: int) -> None:
-        """`watches_max`: how many resources may be watched at once, each counted for each of its watchers."""
+    def __init__(self, watches_max: int, jitter: Callable[[], float] = random.random) -> None:
+        """`watches_max`: how many resources may be watched at once, each counted for each of its watchers.
+
+        `jitter` returns numbers from 0 to 1, by which pauses differ.
+        """
         self.watches_max = watches_max
+        self._jitter = jitter
         self._routes: Mapping[str, Route] = {}
         self._rules: Mapping[str, Rule] = {}
         self._watches: dict[Watch, None] = {}
@@ -166,7 +171,7 @@ class Watches:
         if key in self._sources:
             return self._sources[key]
         if driver not in self._listenings:
-            self._listenings[driver] = Listening(driver, self._spawn)
+            self._listenings[driver] = Listening(driver, self._spawn, self._jitter)
         return Channel(key, self._listenings[driver], rule.channel, payload)
 
     def _poll(self, route: Route, rule: Rule, arguments: Mapping[str, Any], caller: Caller) -> Source:
@@ -178,7 +183,7 @@ class Watches:
         read = partial(
             self._read, route.name, arguments, Caller(caller.tenant, caller.principal, f"watch {route.name}")
         )
-        return Poll(key, route.name, read, rule.every_seconds, self._spawn)
+        return Poll(key, route.name, read, rule.every_seconds, self._spawn, self._jitter)
 
     async def _read(self, operation: str, arguments: Mapping[str, Any], caller: Caller) -> bytes:
         """The first page of what an operation answers now. Raises Fault."""
