@@ -6,6 +6,7 @@ from typing import Any
 from forms import Handler, Notify, Params, Result, answers, asked, content, contents, sample, text
 
 Schema = dict[str, Any]
+Fields = dict[str, Schema]
 
 WATCHED = "test://watched-resource"
 
@@ -19,7 +20,7 @@ def test_sampling(params: Params, note: Notify) -> Result:
 
 
 def test_elicitation(params: Params, note: Notify) -> Result:
-    fields = {
+    fields: Fields = {
         "username": {"type": "string", "description": "User's response"},
         "email": {"type": "string", "description": "User's email address"},
     }
@@ -27,7 +28,7 @@ def test_elicitation(params: Params, note: Notify) -> Result:
 
 
 def test_elicitation_sep1034_defaults(params: Params, note: Notify) -> Result:
-    fields = {
+    fields: Fields = {
         "name": {"type": "string", "default": "John Doe"},
         "age": {"type": "integer", "default": 30},
         "score": {"type": "number", "default": 95.5},
@@ -40,7 +41,7 @@ def test_elicitation_sep1034_defaults(params: Params, note: Notify) -> Result:
 def test_elicitation_sep1330_enums(params: Params, note: Notify) -> Result:
     options = ["opt1", "opt2", "opt3"]
     names = ["Option One", "Option Two", "Option Three"]
-    fields = {
+    fields: Fields = {
         "untitledSingle": {"type": "string", "enum": CHOICES},
         "titledSingle": {"type": "string", "oneOf": _titled("Option")},
         "legacyEnum": {"type": "string", "enum": options, "enumNames": names},
@@ -61,9 +62,7 @@ def _titled(word: str) -> list[Schema]:
     ]
 
 
-def _elicited(
-    params: Params, prefix: str, message: str, fields: dict[str, Schema], required: list[str] | None = None
-) -> Result:
+def _elicited(params: Params, prefix: str, message: str, fields: Fields, required: list[str] | None = None) -> Result:
     """Asks once, and then says what the user has answered."""
     if (answer := answers(params).get("form")) is None:
         schema = {"type": "object", "properties": fields} | ({"required": required} if required else {})
