@@ -868,7 +868,9 @@ class AnswerRunRequest(_message.Message):
     INPUT_RESPONSES_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     input_responses: _builtins.bytes
-    """MCP's `inputResponses`, a JSON object: an answer for each key, or for some of them."""
+    """MCP's `inputResponses`, a JSON object: an answer for each key, or for some of them. Keys that were not asked for are
+    ignored, as MCP wants it.
+    """
     @_builtins.property
     def context(self) -> Global___CallContext: ...
     def __init__(

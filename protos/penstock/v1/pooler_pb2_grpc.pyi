@@ -63,7 +63,8 @@ class PoolerServiceStub:
     """Runs one operation and tells what happens to it, event by event, until it is done. The events are kept for a while.
 
     The first event is Accepted: from then on the run can be followed again by `Attach`, on any stream. When nobody
-    follows it any more it goes on for `detach_grace_ms`, and is then cancelled.
+    follows it any more it goes on for `detach_grace_ms`, and is then cancelled. One without any grace, any `keep_ms` of
+    its own and any conversation is forgotten as soon as it has ended and nobody follows it.
     Errors before the first event are those of `Call`; later ones stand in the Done event.
     """
     Attach: _grpc.UnaryStreamMultiCallable[_pooler_pb2.AttachRequest, _pooler_pb2.RunEvent]
@@ -128,7 +129,8 @@ class PoolerServiceAsyncStub(PoolerServiceStub):
     """Runs one operation and tells what happens to it, event by event, until it is done. The events are kept for a while.
 
     The first event is Accepted: from then on the run can be followed again by `Attach`, on any stream. When nobody
-    follows it any more it goes on for `detach_grace_ms`, and is then cancelled.
+    follows it any more it goes on for `detach_grace_ms`, and is then cancelled. One without any grace, any `keep_ms` of
+    its own and any conversation is forgotten as soon as it has ended and nobody follows it.
     Errors before the first event are those of `Call`; later ones stand in the Done event.
     """
     Attach: _aio.UnaryStreamMultiCallable[_pooler_pb2.AttachRequest, _pooler_pb2.RunEvent]  # type: ignore[assignment]
@@ -214,7 +216,8 @@ class PoolerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Runs one operation and tells what happens to it, event by event, until it is done. The events are kept for a while.
 
         The first event is Accepted: from then on the run can be followed again by `Attach`, on any stream. When nobody
-        follows it any more it goes on for `detach_grace_ms`, and is then cancelled.
+        follows it any more it goes on for `detach_grace_ms`, and is then cancelled. One without any grace, any `keep_ms` of
+        its own and any conversation is forgotten as soon as it has ended and nobody follows it.
         Errors before the first event are those of `Call`; later ones stand in the Done event.
         """
 
