@@ -33,6 +33,7 @@ OPERATIONS = {
         "effect": "read",
         "asks": True,
     },
+    "few_rows": {**SIMULATED["operations"]["rows"], "page_rows": 3, "paged": True},
     "erase": {
         "backend": "sim",
         "method": "write",
@@ -197,6 +198,17 @@ async def test_a_run_that_cannot_begin_fails_like_a_call(pooler: Line, run: pb.R
     async with stub(pooler) as client:
         assert await reason(client.Run(run)) == expected
     assert pooler.pooler._dispatcher.under_way == 0
+
+
+async def test_the_rest_of_a_runs_result_is_fetched_when_the_run_is_over(pooler: Line) -> None:
+    async with stub(pooler) as client:
+        events = await read(client.Run(run_request("few_rows", count=5)), "done")
+        page = orjson.loads(events[-2].page.reply.result)
+        rest = await client.FetchPage(
+            pb.FetchPageRequest(context=pb.CallContext(timeout_ms=5_000), cursor=page["next_cursor"])
+        )
+    rows = page["rows"] + orjson.loads(rest.result)["rows"]
+    assert [number for number, _ in rows] == [0, 1, 2, 3, 4]
 
 
 async def test_an_error_of_the_backend_is_a_runs_last_event(pooler: Line) -> None:

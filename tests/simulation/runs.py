@@ -45,12 +45,12 @@ class Scene:
         bounds: RunBounds | None = None,
         store: Store | None = None,
         seed: int = 0,
-        key: bytes = bytes(32),
+        adapter_class: type[SimulatedAdapter] = SimulatedAdapter,
         **manners: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.system = System(Settings(seed=seed, **manners))
-        adapter = SimulatedAdapter(self.system)
+        adapter = adapter_class(self.system)
         operations = {
             name: Operation(name, "write" if name in WRITES else "read", method=method)
             for name, method in METHODS.items()
@@ -66,7 +66,7 @@ class Scene:
             randomness=random.Random(seed),
         )
         self.dispatcher = Dispatcher(10_000, self._routes(), clock=loop.time)
-        self.sealer = Sealer("sim", [key], loop.time)
+        self.sealer = Sealer("sim", [bytes(32)], loop.time)
         self.dispatcher.dialogue = Dialogue(self.sealer, loop.time)
         self.runs = Runs(self.dispatcher, self.sealer, loop.time, bounds, store)
 

@@ -3,13 +3,18 @@
 import asyncio
 import random
 from itertools import pairwise
+from typing import ClassVar
 
 import orjson
 import pytest
 
+from pooler.backends.base import Answer, Work
+from pooler.backends.simulated.adapter import SimulatedAdapter
+from pooler.backends.simulated.connection import SimulatedConnection
 from pooler.errors import Fault, Reason
 from pooler.runtime.runs import RunBounds
 from pooler.runtime.runs.happenings import Accepted, Asked, Done, Page, Progress, Queued, Starting, Working
+from pooler.runtime.runs.live import AGAIN_SECONDS
 from pooler.runtime.runs.log import LogBounds
 from pooler.runtime.runs.state import RunStatus
 from tests.simulation import virtual
@@ -300,6 +305,47 @@ def test_without_a_wait_for_input_what_to_ask_is_the_outcome() -> None:
         (page,) = [what for what in ear.events if isinstance(what, Page)]
         assert page.answer.asks
         assert orjson.loads(page.answer.body)["requestState"].startswith("state.sim.")
+
+    virtual.run(scene())
+
+
+class Patient(SimulatedAdapter):
+    """Wants its caller to come again a few times, and asks its user nothing."""
+
+    visits: ClassVar[list[float]] = []
+
+    async def execute(self, connection: SimulatedConnection, work: Work) -> Answer:
+        self.visits.append(asyncio.get_running_loop().time())
+        if len(self.visits) < 4:
+            return Answer(orjson.dumps({"requestState": str(len(self.visits))}), asks=True)
+        assert work.input is not None
+        return Answer(orjson.dumps({"state": work.input.state}))
+
+
+def test_a_call_that_asks_for_nothing_but_to_come_again_is_repeated_after_a_pause() -> None:
+    async def scene() -> None:
+        Patient.visits = []
+        rig = Scene(adapter_class=Patient)
+        ear = Ear(await rig.start("ask", AWAIT=True))
+        assert (await ear.end()).fault is None
+        assert [later - earlier for earlier, later in pairwise(Patient.visits)] == pytest.approx([AGAIN_SECONDS] * 3)
+        assert "Asked" not in kinds(ear)
+        (page,) = [what for what in ear.events if isinstance(what, Page)]
+        assert page.answer.body == b'{"state":"3"}'
+
+    virtual.run(scene())
+
+
+def test_a_call_that_is_cancelled_in_such_a_pause_does_not_come_again() -> None:
+    async def scene() -> None:
+        Patient.visits = []
+        rig = Scene(adapter_class=Patient)
+        ear = Ear(await rig.start("ask", AWAIT=True))
+        await asyncio.sleep(AGAIN_SECONDS / 2)
+        ear.run.cancel()
+        assert (await ear.end()).fault.reason is Reason.CANCELLED
+        await asyncio.sleep(10)
+        assert len(Patient.visits) == 1
 
     virtual.run(scene())
 
