@@ -1,5 +1,6 @@
 """Between the wire's messages and the rooms' own values. The only place that knows both; it decides nothing."""
 
+from functools import lru_cache
 from sys import intern
 
 from pooler.backends.base import Answer, Input
@@ -49,9 +50,15 @@ def caller(context: pb.CallContext) -> tuple[str, str]:
 def given(message: pb.CallRequest) -> Input | None:
     """What the client can be asked and has been answered; None where nothing was said, as with most calls."""
     capabilities = message.context.client_capabilities
-    if capabilities or message.input_responses or message.request_state:
+    if message.input_responses or message.request_state:
         return Input(capabilities, message.input_responses, message.request_state)
-    return None
+    return _able(capabilities) if capabilities else None
+
+
+@lru_cache(maxsize=256)
+def _able(capabilities: bytes) -> Input:
+    """One value for all calls of clients that are alike: thousands of them wait at once."""
+    return Input(capabilities)
 
 
 def timing(spent: Timing) -> pb.Timing:
