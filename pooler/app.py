@@ -141,9 +141,10 @@ class Pooler:
     async def _open_rooms(self) -> None:
         """What keeps state for callers, by handles that bear this pooler's name. Raises StateDirError or StoreError."""
         settings = self.config.pooler
-        self._kept = Kept(self._state.name, self._state.path, settings, self._keys(settings), self._dispatcher)
-        await self._kept.open(settings)
-        self._data.join(self._kept.conversations, self._kept.runs, self._kept.desks)
+        kept = Kept(self._state.name, self._state.path, settings, self._keys(settings), self._dispatcher)
+        await kept.open(settings)
+        self._kept = kept
+        self._data.join(kept.conversations, kept.runs, kept.desks)
 
     def _keys(self, settings: PoolerSettings) -> list[bytes]:
         return settings.sealing_keys() or [self._state.handle_key()]

@@ -16,7 +16,6 @@ from pooler.clock import Clock
 from pooler.errors import Fault, Reason
 from pooler.runtime import questions
 from pooler.runtime.dispatch import Call, Dispatcher, Request
-from pooler.runtime.driver import Driver
 from pooler.runtime.runs import state
 from pooler.runtime.runs.attendance import Attendance, Follower
 from pooler.runtime.runs.happenings import Accepted, Asked, Done, Happening, Page
@@ -32,12 +31,12 @@ AGAIN_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all runs of a pooler work with. `wall`: Unix time. `outlook`: of a backend, for whoever waits for it."""
+    """What all runs of a pooler work with. `wall`: Unix time."""
 
     dispatcher: Dispatcher
     clock: Clock
     wall: Clock
-    outlook: Callable[[Driver], Outlook]
+    outlook: Outlook
 
 
 @dataclass(slots=True)
@@ -143,18 +142,17 @@ class LiveRun(Run):
     def _attended(self, present: bool) -> None:
         """Its place is asked for as long as somebody wants to know."""
         if self._call is not None:
-            outlook = self._around.outlook(self._call.driver)
             if present:
-                outlook.watch(self._call, self._teller.prospect)
+                self._around.outlook.watch(self._call.driver, self._call, self._teller.prospect)
             else:
-                outlook.forget(self._call)
+                self._around.outlook.forget(self._call.driver, self._call)
         if not present:
             self._changed(self)
 
     def _delivered(self, outcome: Outcome) -> None:
         call, self._call = self._call, None
         assert call is not None
-        self._around.outlook(call.driver).forget(call)
+        self._around.outlook.forget(call.driver, call)
         self._spent = Timing(*map(sum, zip(self._spent, outcome.timing, strict=True)))
         self._teller.flush()
         match outcome.result:

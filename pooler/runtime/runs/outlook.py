@@ -16,41 +16,48 @@ from pooler.runtime.runs.happenings import Queued, Starting, Working
 LOOK_SECONDS = 0.25
 
 Prospect = Queued | Starting | Working
+Tell = Callable[[Prospect], None]
 
 
 class Outlook:
-    """Who wants to know, of one backend. `tell` is called with what holds now, whether it has changed or not."""
+    """Who wants to know, by backend. `tell` is called with what holds now, whether it has changed or not."""
 
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
-        self._asking: dict[Waiter, Callable[[Prospect], None]] = {}
+    def __init__(self) -> None:
+        self._asking: dict[Driver, dict[Waiter, Tell]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, waiter: Waiter, tell: Callable[[Prospect], None]) -> None:
+    def watch(self, driver: Driver, waiter: Waiter, tell: Tell) -> None:
         """Tells at once, and then again and again, until the call has begun or `forget` is called."""
-        self._asking[waiter] = tell
-        self._tell({waiter})
-        if self._timer is None and self._asking:
-            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+        self._asking.setdefault(driver, {})[waiter] = tell
+        self._tell(driver, {waiter})
+        self._wait()
 
-    def forget(self, waiter: Waiter) -> None:
+    def forget(self, driver: Driver, waiter: Waiter) -> None:
         """Nobody wants to know of this one any more. Harmless when nobody did."""
-        self._asking.pop(waiter, None)
+        if (asking := self._asking.get(driver)) is None:
+            return
+        asking.pop(waiter, None)
+        if not asking:
+            del self._asking[driver]
         if not self._asking and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
-        self._timer = None
-        self._tell(self._asking.keys())
-        if self._asking:
+    def _wait(self) -> None:
+        if self._asking and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
 
-    def _tell(self, whom: Set[Waiter]) -> None:
-        for waiter, prospect in prospects(self._driver.pool, set(whom), self._driver.now).items():
-            tell = self._asking[waiter]
+    def _look(self) -> None:
+        self._timer = None
+        for driver, asking in list(self._asking.items()):
+            self._tell(driver, set(asking))
+        self._wait()
+
+    def _tell(self, driver: Driver, whom: Set[Waiter]) -> None:
+        for waiter, prospect in prospects(driver.pool, whom, driver.now).items():
+            tell = self._asking[driver][waiter]
             if isinstance(prospect, Working):
-                del self._asking[waiter]
+                self.forget(driver, waiter)
             tell(prospect)
 
 

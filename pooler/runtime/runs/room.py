@@ -10,7 +10,6 @@ import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -18,7 +17,6 @@ from pooler.clock import Clock
 from pooler.errors import Fault, Reason
 from pooler.runtime.conversations.room import Conversations
 from pooler.runtime.dispatch import Dispatcher, Request
-from pooler.runtime.driver import Driver
 from pooler.runtime.handles import Sealer, expired
 from pooler.runtime.runs.archive import KIND, SLACK_SECONDS, Archive, lost
 from pooler.runtime.runs.happenings import Event
@@ -69,8 +67,7 @@ class Runs:
         self._conversations = conversations
         self._archive = Archive(store, wall) if store is not None else None
         self._boot = secrets.token_hex(BOOT_BYTES)
-        self._outlooks: WeakKeyDictionary[Driver, Outlook] = WeakKeyDictionary()
-        self._around = Surroundings(dispatcher, dispatcher.clock, wall, self._outlook)
+        self._around = Surroundings(dispatcher, dispatcher.clock, wall, Outlook())
         self._runs: dict[str, Run] = {}
         self._tenants: defaultdict[str, dict[str, Run]] = defaultdict(dict)
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -279,11 +276,6 @@ class Runs:
             log.warning("a run's end could not be recorded", run=run.id, error=fault.message)
         finally:
             del self._flushing[run.id]
-
-    def _outlook(self, driver: Driver) -> Outlook:
-        if driver not in self._outlooks:
-            self._outlooks[driver] = Outlook(driver)
-        return self._outlooks[driver]
 
 
 def _size(runs: dict[str, Run]) -> int:
