@@ -23,6 +23,7 @@ from pooler.backends.base import (
     Tag,
     Traits,
     Verdict,
+    Window,
     Work,
 )
 from pooler.backends.postgres import connection as connections
@@ -114,28 +115,20 @@ class Adapter(base.Adapter[Connection, Plan]):
         if not plan.leaves_no_trace:
             connection.dirty = True
         _expect_alive(connection)
+        attempt = Exchange(connection, work)
         try:
-            return Answer(await self._answer(connection, work))
+            await connection.run(attempt.run())
+            if attempt.stale and not work.in_transaction:
+                attempt = Exchange(connection, work)
+                await connection.run(attempt.run())
+            if attempt.paused and work.window is not None:
+                await _fill(connection, attempt, work.window)
+            if attempt.paused or attempt.unfinished:
+                await transactions.cut(connection)
         finally:
             if work.in_transaction:
                 transactions.note(connection)
-
-    async def _answer(self, connection: Connection, work: Work) -> bytes:
-        attempt = Exchange(connection, work)
-        await connection.run(attempt.run())
-        if attempt.stale and not work.in_transaction:
-            attempt = Exchange(connection, work)
-            await connection.run(attempt.run())
-        try:
-            while attempt.paused and work.window is not None and await streams.wants_more(work.window):
-                await connection.run(attempt.run())
-        except Exception:
-            if attempt.paused:  # the window's own failure, and no reason to leave its rows to the next call
-                await transactions.cut(connection)
-            raise
-        if attempt.paused or attempt.unfinished:
-            await transactions.cut(connection)
-        return attempt.answer()
+        return Answer(attempt.answer())
 
     async def cancel(self, connection: Connection) -> Verdict:
         if not await transactions.stop(connection):
@@ -186,6 +179,17 @@ class Adapter(base.Adapter[Connection, Plan]):
 
     def classify(self, error: BaseException) -> Failure:
         return classify(error)
+
+
+async def _fill(connection: Connection, attempt: Exchange, window: Window) -> None:
+    """Brings rows as long as they are wanted."""
+    try:
+        while attempt.paused and await streams.wants_more(window):
+            await connection.run(attempt.run())
+    except Exception:
+        if attempt.paused:  # the window's own failure, and no reason to leave its rows to the next call
+            await transactions.cut(connection)
+        raise
 
 
 def _expect_alive(connection: Connection) -> None:

@@ -8,7 +8,6 @@ Nothing here waits by itself, knows a deadline, or judges an error.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import psycopg
 from psycopg import errors, generators, pq
@@ -18,7 +17,7 @@ from psycopg.pq.abc import PGresult
 from pooler.backends.base import Work
 from pooler.backends.postgres import parameters
 from pooler.backends.postgres.connection import Connection
-from pooler.backends.postgres.rows import Rows
+from pooler.backends.postgres.rows import PageRows, Rows, WindowRows
 from pooler.backends.statements import Rendered
 from pooler.backends.tables import affected_answer
 
@@ -63,7 +62,11 @@ class Exchange:
         self._plan = plan
         self._types, self._values = parameters.encode([work.arguments.get(name) for name in plan.rendered.names])
         self._inside = work.in_transaction
-        self._rows = Rows(work.window if plan.read else None, plan.page_rows, plan.page_bytes, strict=plan.read)
+        self._rows: Rows
+        if work.window is not None and plan.read:
+            self._rows = WindowRows(work.window)
+        else:
+            self._rows = PageRows(plan.page_rows, plan.page_bytes, strict=plan.read)
         self._steps: deque[Callable[[], PQGen[None]]] = deque()
         self._chunked = False
         self._behind = 0
@@ -139,14 +142,15 @@ class Exchange:
 
     def _read_rows(self) -> PQGen[None]:
         """Reads on from wherever it was paused."""
-        if self._error is None and not self._chunked:
+        if self._chunked:
+            if self._take(self._rows.take_next):
+                return
+        elif self._error is None:
             self._pgconn.set_chunked_rows_mode(self._rows.batch_rows)
-        self._chunked = True
-        if self._try(self._rows.take_next):
-            return
+            self._chunked = True
         while result := (yield from generators.fetch(self._pgconn)):
             if result.status in _ROWS:
-                if self._take(result):
+                if self._take(self._rows.take, result):
                     return
             elif result.status == pq.ExecStatus.COMMAND_OK:
                 self._affected = result.command_tuples or 0
@@ -161,13 +165,12 @@ class Exchange:
     def _full(self) -> bool:
         return self._error is not None or self._rows.full
 
-    def _take(self, result: PGresult) -> bool:
-        return not self._full and self._try(partial(self._rows.take, result))
-
-    def _try(self, take: Callable[[], bool]) -> bool:
-        """What goes wrong with a row must not leave the rest of the exchange unread."""
+    def _take(self, take: Callable[..., bool], *result: PGresult) -> bool:
+        """Whether to pause. What goes wrong with a row must not leave the rest of the exchange unread."""
+        if self._full:
+            return False
         try:
-            self.paused = self._error is None and take()
+            self.paused = take(*result)
         except Exception as error:  # noqa: BLE001 - kept, and raised by `answer`
             self._error = error
         return self.paused
