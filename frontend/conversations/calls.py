@@ -4,42 +4,29 @@ A client that leaves its stream leaves its run alone: it goes on for a while, in
 cancel ends it, or its own time.
 """
 
-import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 from http import HTTPStatus
-from typing import Any
+from typing import TypeAlias
 
-import mcp_types as types
-import orjson
 from mcp.server.runner import modern_error_data
-from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
-from mcp_types import JSONRPCRequest, RequestId
-from mcp_types.methods import validate_client_request
+from mcp_types import JSONRPCRequest
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from frontend.catalogue import Catalogue
 from frontend.config import Settings
+from frontend.conversations.asking import Asked, asked
 from frontend.conversations.messages import Json, answered, away, failure, gone, refusal, result
 from frontend.conversations.streams import Put, Streams, event, opening
 from frontend.conversations.talk import Talk
 from frontend.conversations.telling import Place, Position, Telling
-from frontend.errors import HANDLE_REASONS, PoolerError
-from frontend.events import Accepted, ResourceChanged, RunEvent
+from frontend.errors import HANDLE_REASONS, PoolerError, result_too_large
+from frontend.events import Accepted, Page, ResourceChanged, RunEvent
 from frontend.mcp_server import McpServer
-from frontend.operations import Operation
-from frontend.pooler_client import Call, PoolerClient, Terms
-from frontend.preparing import Prepared, prepare_prompt, prepare_resource, prepare_tool
-from frontend.rendering import PROMPT, RESOURCE, TOOL, Note
-from frontend.requests import traceparent_in
+from frontend.pooler_client import PoolerClient
+from frontend.rendering import Note
 
-METHODS = frozenset({TOOL, RESOURCE, PROMPT})
-
-USER_SECONDS = 600.0
-"""How long a user may take with what an operation asks, beside the time that the operation itself may."""
-
-Events = AsyncGenerator[RunEvent | ResourceChanged, None] | AsyncGenerator[RunEvent, None]
+Events: TypeAlias = AsyncGenerator[RunEvent | ResourceChanged, None] | AsyncGenerator[RunEvent, None]
 
 
 class Calls:
@@ -51,67 +38,37 @@ class Calls:
         self._pooler = pooler
         self._streams = streams
 
-    async def begin(self, talk: Talk, request: JSONRPCRequest, scope: Scope, receive: Receive, send: Send) -> None:
+    async def begin(self, talk: Talk, http: Request, request: JSONRPCRequest, send: Send) -> None:
         """Carries out a request, and answers it on a stream; at once, when there is nothing to run."""
-        try:
-            prepared = await self._prepared(talk, request)
-        except Exception as error:  # noqa: BLE001 - the SDK's own ladder says what its client may know of it
-            await answered(self._refused(request, error))(scope, receive, send)
+        wanted = await self._wanted(talk, http, request)
+        if not isinstance(wanted, Asked):
+            await answered(wanted)(http.scope, http.receive, send)
             return
-        if isinstance(prepared, dict):
-            await answered(result(request.id, prepared))(scope, receive, send)
-            return
-        note = self._note(talk, request, prepared.note)
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        call = self._call(talk, prepared, traceparent_in((request.params or {}).get("_meta"), headers))
-        async with aclosing(self._pooler.runs.run(call, self._terms(note))) as events:
-            answer = await self._begun(talk, note, events)
-            await answer(scope, receive, send)
+        async with aclosing(self._pooler.runs.run(wanted.call, wanted.terms)) as events:
+            answer = await self._begun(talk, wanted.note, events)
+            await answer(http.scope, http.receive, send)
 
-    async def resume(self, talk: Talk, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def resume(self, talk: Talk, name: str, http: Request, send: Send) -> None:
         """Goes on with a stream, on whichever frontend it was: what came after the event of this name."""
         if (place := Place.named(name)) is None:
-            sentence = f"No stream has an event {name[:100]!r}"
-            await refusal(HTTPStatus.BAD_REQUEST, sentence)(scope, receive, send)
+            answer: ASGIApp = refusal(HTTPStatus.BAD_REQUEST, f"No stream has an event {name[:100]!r}")
+            await answer(http.scope, http.receive, send)
             return
         # From its beginning, where its note is; the log is bounded, and what the client has is left out.
         follow = self._pooler.conversations.follow(talk.caller, talk.handle, Position(0).name(place.run))
         async with aclosing(follow) as events:
             answer = await self._found(talk, place, events)
-            await answer(scope, receive, send)
+            await answer(http.scope, http.receive, send)
 
-    async def _prepared(self, talk: Talk, request: JSONRPCRequest) -> Prepared | Json:
-        validate_client_request(request.method, talk.version, request.params)
-        return _PREPARE[request.method](await self._mcp.known_catalogue(), request.params or {})
-
-    def _note(self, talk: Talk, request: JSONRPCRequest, note: Note) -> Note:
-        token = progress_token_from_params(request.params)
-        return replace(note, request_id=request.id, progress_token=token, log_level=talk.log_level)
-
-    def _terms(self, note: Note) -> Terms:
-        assert note.request_id is not None
-        return Terms(
-            detach_grace_ms=round(self._settings.detach_grace_seconds * 1000),
-            await_input=True,
-            note=note.pack(),
-            request_key=key_of(note.request_id),
-        )
-
-    def _call(self, talk: Talk, prepared: Prepared, traceparent: str) -> Call:
-        return Call(
-            operation=prepared.operation,
-            arguments=prepared.arguments,
-            caller=talk.caller,
-            timeout_seconds=self._seconds(prepared.operation),
-            request_id=uuid.uuid4().hex,
-            traceparent=traceparent,
-            conversation=talk.handle,
-        )
-
-    def _seconds(self, operation: Operation) -> float:
-        most = self._settings.timeout_seconds_max
-        own = min((operation.timeout_ms + operation.queue_timeout_ms) / 1000 or most, most)
-        return own + USER_SECONDS if operation.asks else own
+    async def _wanted(self, talk: Talk, http: Request, request: JSONRPCRequest) -> Asked | Json:
+        """What a request asks for; its response, where there is nothing to run."""
+        try:
+            wanted = asked(self._settings, await self._mcp.known_catalogue(), talk, request, http.headers)
+        except PoolerError as error:
+            return Telling("", Note(request.method, "", request.id), talk.version).failed(error)
+        except Exception as error:  # noqa: BLE001 - the SDK's own ladder says what its client may know of it
+            return failure(request.id, modern_error_data(error))
+        return wanted if isinstance(wanted, Asked) else result(request.id, wanted)
 
     async def _begun(self, talk: Talk, note: Note, events: AsyncGenerator[RunEvent, None]) -> ASGIApp:
         try:
@@ -149,8 +106,7 @@ class Calls:
                 await put(opening(place.position.name(place.run)))
             try:
                 async for happened in events:
-                    assert isinstance(happened, RunEvent)
-                    for told in telling.tell(happened):
+                    for told in telling.tell(self._bounded(happened)):
                         if told.position > place.position:
                             await put(event(told.message, told.position.name(place.run)))
             except PoolerError as error:
@@ -161,34 +117,10 @@ class Calls:
 
         return respond
 
-    def _refused(self, request: JSONRPCRequest, error: Exception) -> Json:
-        if isinstance(error, PoolerError):
-            return Telling("", Note(request.method, "", request.id), "").failed(error)
-        return failure(request.id, modern_error_data(error))
-
-
-def key_of(request_id: RequestId) -> str:
-    """What a request is called within its conversation: `1` is not `"1"`."""
-    return orjson.dumps(request_id).decode()
-
-
-def _tool(catalogue: Catalogue, given: Mapping[str, Any]) -> Prepared | Json:
-    params = types.CallToolRequestParams.model_validate(given, by_name=False)
-    return prepare_tool(catalogue, params.name, params.arguments or {})
-
-
-def _resource(catalogue: Catalogue, given: Mapping[str, Any]) -> Prepared | Json:
-    params = types.ReadResourceRequestParams.model_validate(given, by_name=False)
-    return prepare_resource(catalogue, str(params.uri))
-
-
-def _prompt(catalogue: Catalogue, given: Mapping[str, Any]) -> Prepared | Json:
-    params = types.GetPromptRequestParams.model_validate(given, by_name=False)
-    return prepare_prompt(catalogue, params.name, params.arguments or {})
-
-
-_PREPARE: Mapping[str, Callable[[Catalogue, Mapping[str, Any]], Prepared | Json]] = {
-    TOOL: _tool,
-    RESOURCE: _resource,
-    PROMPT: _prompt,
-}
+    def _bounded(self, happened: RunEvent | ResourceChanged) -> RunEvent:
+        """Raises PoolerError for a result that is larger than what this frontend passes on."""
+        assert isinstance(happened, RunEvent)
+        most = self._settings.result_bytes_max
+        if isinstance(happened.what, Page) and (size := len(happened.what.reply.body)) > most:
+            raise result_too_large(size, most)
+        return happened

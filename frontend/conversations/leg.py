@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frontend.auth import Caller
 from frontend.config import Settings
-from frontend.conversations import calls, saying, single
+from frontend.conversations import asking, saying, single
 from frontend.conversations.calls import Calls
 from frontend.conversations.messages import NoMessage, answered, away, failure, gone, message_of, unacceptable
 from frontend.conversations.saying import Sayings
@@ -73,7 +73,7 @@ class Conversations:
         self._changes = Changes()
         self._calls = Calls(settings, mcp, pooler, self.streams)
         self._sayings = Sayings(mcp, pooler)
-        self._standing = Standing(pooler, self.streams, self._changes)
+        self._standing = Standing(pooler, self.streams, self._changes, settings.calls_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request that `is_of_era`, of a caller who has been let in."""
@@ -122,8 +122,8 @@ class Conversations:
             await talk(scope, receive, send)
         elif not isinstance(message, JSONRPCRequest):
             await (await self._sayings.remark(talk, message))(scope, receive, send)
-        elif message.method in calls.METHODS:
-            await self._calls.begin(talk, message, scope, receive, send)
+        elif message.method in asking.METHODS:
+            await self._calls.begin(talk, http, message, send)
         elif message.method in saying.METHODS:
             await answered(await self._sayings.request(talk, message))(scope, receive, send)
         else:
@@ -166,9 +166,9 @@ class Conversations:
         if isinstance(talk, Response):
             await talk(scope, receive, send)
         elif (name := http.headers.get(LAST_EVENT_ID_HEADER)) is not None:
-            await self._calls.resume(talk, name, scope, receive, send)
+            await self._calls.resume(talk, name, http, send)
         else:
-            await self._standing.listen(talk, scope, receive, send)
+            await self._standing.listen(talk, http, send)
 
     async def _delete(self, http: Request, handle: str) -> Response:
         try:

@@ -70,7 +70,12 @@ def gone(error: PoolerError) -> Response:
 
 def away(error: PoolerError) -> Response:
     """Whether the conversation still is cannot be said at the moment."""
-    response = refusal(HTTPStatus.SERVICE_UNAVAILABLE, error.message)
+    return refused_for_now(error.message)
+
+
+def refused_for_now(sentence: str) -> Response:
+    """Of a request that may be repeated a little later."""
+    response = refusal(HTTPStatus.SERVICE_UNAVAILABLE, sentence)
     response.headers["retry-after"] = RETRY_AFTER_SECONDS
     return response
 

@@ -15,7 +15,7 @@ from mcp_types.methods import validate_client_request
 from starlette.responses import Response
 
 from frontend.catalogue import Catalogue
-from frontend.conversations.calls import key_of
+from frontend.conversations.asking import key_of
 from frontend.conversations.messages import Json, accepted, away, failure, refusal, result
 from frontend.conversations.talk import Talk
 from frontend.conversations.telling import Question

@@ -10,9 +10,10 @@ from contextlib import aclosing
 
 import anyio
 import structlog
-from starlette.types import Receive, Scope, Send
+from starlette.requests import Request
+from starlette.types import Send
 
-from frontend.conversations.messages import Json
+from frontend.conversations.messages import Json, refused_for_now
 from frontend.conversations.streams import Put, Streams, event, opening
 from frontend.conversations.talk import Talk
 from frontend.errors import PoolerError
@@ -48,15 +49,21 @@ class Changes:
 
 
 class Standing:
-    """All such streams of this process."""
+    """All such streams of this process. `most`: how many streams there may be, beyond which none of these is begun."""
 
-    def __init__(self, pooler: PoolerClient, streams: Streams, changes: Changes) -> None:
+    def __init__(self, pooler: PoolerClient, streams: Streams, changes: Changes, most: int) -> None:
         self._pooler = pooler
         self._streams = streams
         self._changes = changes
+        self._most = most
 
-    async def listen(self, talk: Talk, scope: Scope, receive: Receive, send: Send) -> None:
+    async def listen(self, talk: Talk, http: Request, send: Send) -> None:
         """Answers with the stream, until the conversation ends or its client listens by a newer one."""
+        if len(self._streams) >= self._most:
+            # Who only listens must not keep out who calls.
+            sentence = f"This frontend has {self._most} streams open, as many as it may"
+            await refused_for_now(sentence)(http.scope, http.receive, send)
+            return
 
         async def feed(put: Put) -> None:
             if talk.opens_streams:
@@ -64,7 +71,7 @@ class Standing:
             async with aclosing(self._pooler.conversations.follow(talk.caller, talk.handle)) as events:
                 await self._merge(events, put)
 
-        await self._streams.respond(feed, scope, receive, send)
+        await self._streams.respond(feed, http.scope, http.receive, send)
 
     async def _merge(self, events: AsyncGenerator[RunEvent | ResourceChanged, None], put: Put) -> None:
         """Tells of both kinds of changes, until there will be none of resources any more."""

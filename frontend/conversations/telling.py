@@ -82,6 +82,7 @@ class Telling:
         self._note = note
         self._version = version
         self._progress = -math.inf
+        self._answered = False
 
     def tell(self, event: RunEvent) -> Iterator[Told]:
         """The messages of an event; none for what its client did not ask to hear."""
@@ -104,9 +105,12 @@ class Telling:
         match event.what:
             case InputRequired(requests):
                 return [self._question(event.seq, key, asked) for key, asked in orjson.loads(requests).items()]
+            case Done() if self._answered:
+                return []
             case Done(PoolerError() as error):
                 return [self.failed(error)]
         if (answer := answer_of(event, self._note)) is not None:
+            self._answered = True
             return [self._fitting(answer)]
         return notifications_of(event, self._note) if self._is_news(event) else []
 

@@ -38,6 +38,12 @@ def test_a_run_is_told_from_its_place_in_the_queue_to_its_result():
     assert (messages[3]["id"], messages[3]["result"]["structuredContent"]) == (7, {"rows": [[1]]})
 
 
+def test_a_request_is_answered_once_whatever_happens_behind_its_result():
+    ended = RunEvent(6, Done(PoolerError("KILLED", "An administrator has ended it."), {}))
+    ((name, _),) = told(RunEvent(5, Page(REPLY)), ended)
+    assert name == "r1.5"
+
+
 def test_a_result_has_the_form_of_the_clients_own_revision():
     ((_, answer),) = told(RunEvent(5, Page(REPLY)))
     assert "resultType" not in answer["result"]

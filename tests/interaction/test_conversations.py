@@ -409,6 +409,37 @@ async def test_what_holds_for_every_request_holds_in_conversations(bare_line: Li
     assert (await talking.post({"no": "message"})).status_code == 400
 
 
+async def test_who_only_listens_does_not_keep_out_who_calls(bare_line: Line, http: httpx.AsyncClient):
+    await bare_line.start_pooler(TALKING)
+    await bare_line.start_frontend(calls_max=1)
+    first, second = Talker(http, url(bare_line, 0)), Talker(http, url(bare_line, 0))
+    await first.open()
+    await second.open()
+    async with first.listen():
+        await eventually(lambda: len(bare_line.frontends[0].frontend.streams) == 1)
+        refused = await second.get()
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        answer = await second.ask("tools/call", {"name": "echo", "arguments": {"value": "x"}})
+        assert answer["result"]["structuredContent"] == {"result": "x"}
+
+
+async def test_a_request_too_long_to_be_noted_is_refused(talker: Talker):
+    answer = await talker.ask("resources/read", {"uri": "echo://" + "x" * 20_000})
+    assert answer["error"]["code"] == -32602
+
+
+async def test_a_result_beyond_the_bound_is_refused_whenever_it_is_read(bare_line: Line, http: httpx.AsyncClient):
+    await bare_line.start_pooler(TALKING)
+    await bare_line.start_frontend(result_bytes_max=65_536)
+    talking = Talker(http, url(bare_line, 0))
+    await talking.open()
+    async with talking.stream(tool("rows", {"count": 10_000})) as events:
+        opening, answer = await rest(events)
+    async with talking.listen(after=opening.id) as events:
+        assert (await rest(events))[-1].message == answer.message
+    assert answer.message["result"]["_meta"]["penstock/error"]["reason"] == "RESULT_TOO_LARGE"
+
+
 async def test_a_client_goes_without_a_conversation_while_there_is_no_pooler(bare_line: Line, http: httpx.AsyncClient):
     await bare_line.start_frontend()
     talking = Talker(http, url(bare_line, 0))
