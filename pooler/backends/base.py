@@ -195,11 +195,6 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         return False
 
     @property
-    def transactional(self) -> bool:
-        """Whether a session of it has a transaction: the same as the adapter's trait, for who imports no driver."""
-        return False
-
-    @property
     def listens(self) -> bool:
         """Whether the backend tells of changes by itself, on channels: `Adapter.listen`."""
         return False

@@ -34,11 +34,6 @@ class Settings(base.Settings):
         """It has transactions."""
         return True
 
-    @property
-    def transactional(self) -> bool:
-        """It has transactions."""
-        return True
-
     def check(self, operation: Operation) -> list[str]:
         """Besides what every SQL statement must keep to: no COPY, whose stream a call cannot carry."""
         found = statements.faults(operation, statements.POSTGRES)

@@ -86,11 +86,6 @@ class Settings(Manners, base.Settings, frozen=True):
         """It has transactions."""
         return True
 
-    @property
-    def transactional(self) -> bool:
-        """It has transactions."""
-        return True
-
     @classmethod
     def check(cls, operation: base.Operation) -> list[str]:
         """It serves its own few methods."""
