@@ -20,6 +20,7 @@ from pooler.errors import Fault, Reason
 from pooler.runtime.handles import REMEDIES
 from pooler.runtime.spool import Account, Spool
 from pooler.runtime.turns import Hands, Turn
+from pooler.runtime.turnstile import Turnstile
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,9 @@ class TenantAccount(Account, Protocol):
 
 class Keeper(Protocol):
     """Who keeps the results that have a second page."""
+
+    turnstile: Turnstile
+    """What all of them pass before they bring more."""
 
     @property
     def limits(self) -> Limits:
@@ -144,6 +148,7 @@ class Result:
                 self.fail(_unkept(error))
             if self._crowded and not await self._held():
                 return False
+            await self._keeper.turnstile.through()
         return self._turn is not None
 
     def close(self, more: bool = False) -> bytes:

@@ -25,6 +25,7 @@ from pooler.runtime.handles import REMEDIES, Sealer, expired, unknown
 from pooler.runtime.pages import Limits, Result
 from pooler.runtime.spool import Place, Spool
 from pooler.runtime.turns import Hands, Pages, Turn
+from pooler.runtime.turnstile import Turnstile
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +106,7 @@ class Results:
 
     def __init__(self, sealer: Sealer, place: Place, limits: Limits, wall: Clock, clock: Clock = monotonic) -> None:
         """`wall`: Unix time, in seconds, for what is sealed; nothing waits for it."""
+        self.turnstile = Turnstile()
         self._limits = limits
         self._sealer = sealer
         self._place = place

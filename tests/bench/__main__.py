@@ -23,6 +23,7 @@ NAMES = (
     "elision",
     "cancels",
     "overload",
+    "paging",
     "long_calls",
 )
 SOAKS = ("cancels",)

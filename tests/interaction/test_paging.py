@@ -60,7 +60,7 @@ async def refusal(stub: Any, cursor: str, **facts: Any) -> tuple[str, str, str]:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await stub.FetchPage(pb.FetchPageRequest(context=context(**facts), cursor=cursor))
     info = error_details_pb2.ErrorInfo()
-    status = rpc_status.from_call(raised.value)
+    status = rpc_status.from_call(raised.value)  # type: ignore[arg-type]
     assert status.details[0].Unpack(info)
     return raised.value.code().name, info.reason, status.message
 
