@@ -129,7 +129,6 @@ PROMISES = (
         "A session that idles is rolled back and freed; whatever is asked of it afterwards fails for certain, and is"
         " never run outside of its transaction.",
         "Vitess's StatefulConnectionPool; the RDS Data API",
-        planned="sessions",
     ),
     # Fairness and overload
     Promise(

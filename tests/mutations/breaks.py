@@ -3,7 +3,7 @@
 A break is a text that stands once in a file and another one in its place. It is applied to a copy of the tree alone.
 """
 
-from tests.mutations import orders
+from tests.mutations import orders, sessions
 from tests.mutations.change import Break
 
 __all__ = ["BREAKS", "Break"]
@@ -362,4 +362,5 @@ BREAKS = (
         "return True",
     ),
     *orders.BREAKS,
+    *sessions.BREAKS,
 )
