@@ -430,6 +430,31 @@ def test_after_a_restart_of_the_pooler_a_handle_says_that_its_session_was_lost_a
     virtual.run(scene())
 
 
+@pytest.mark.promise(5)
+@pytest.mark.parametrize("operation", ["legacy_begin", "put", "legacy_commit", "legacy_rollback"])
+def test_at_whatever_step_of_a_call_its_caller_leaves_the_session_ends_and_its_slot_is_free(operation):
+    async def scene() -> None:
+        rig = Counter({"cap": 2}, SHORT)
+        await finished([rig.submit(), rig.submit()])
+        for steps in range(24):
+            session = "" if operation == "legacy_begin" else await rig.begin()
+            call = rig.ask(operation, session, value=steps)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            rig.leave(call)
+            await finished([call])
+            assert len(call.outcomes) == 1
+            assert call.answered or call.reason is Reason.CANCELLED
+            kept_now = rig.system.ledger.kept.count(steps)
+            await asyncio.sleep(6)
+            assert (len(rig.desk), len(rig.desks)) == (0, 0)
+            assert rig.system.ledger.kept.count(steps) == kept_now == 0
+        assert call.answered  # the last one left when it had its answer
+        await gives_everything_back(rig)
+
+    virtual.run(scene())
+
+
 @pytest.mark.promise(5, 20)
 @pytest.mark.parametrize("seed", range(6))
 def test_whenever_callers_leave_no_slot_is_lost_and_only_what_was_committed_is_kept(seed):
