@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 
-from tests.interaction.line import LEGACY, MODERN, Line
+from tests.interaction.line import LEGACY, MODERN, PATIENCE_SECONDS, Line
+from tests.interaction.talker import Talker
+from tests.interaction.talking import ELICITS, TALKING, url
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,3 +37,27 @@ async def line(bare_line: Line) -> Line:
 def era(request: pytest.FixtureRequest) -> str:
     """Both eras of the protocol, one after the other."""
     return str(request.param)
+
+
+@pytest.fixture
+async def lines(bare_line: Line) -> Line:
+    """A pooler with two frontends, and operations that report and ask."""
+    await bare_line.start_pooler(TALKING)
+    for _ in range(2):
+        await bare_line.start_frontend(detach_grace_seconds=30)
+    return bare_line
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    """A plain HTTP client."""
+    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as client:
+        yield client
+
+
+@pytest.fixture
+async def talker(lines: Line, http: httpx.AsyncClient) -> Talker:
+    """A client whose conversation was begun at the first of two frontends, and who can be asked."""
+    talking = Talker(http, url(lines, 0))
+    await talking.open(ELICITS)
+    return talking
