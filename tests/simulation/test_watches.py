@@ -215,7 +215,6 @@ def test_a_listening_that_lasted_long_gets_its_next_connection_as_quickly_as_its
 # By asking
 
 
-@pytest.mark.promise(26)
 def test_a_resource_is_asked_for_once_for_all_who_may_see_the_same_and_its_changes_are_told():
     async def scene() -> None:
         watching = Watching(BY_ASKING)
