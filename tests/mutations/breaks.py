@@ -320,6 +320,20 @@ BREAKS = (
         "        return [action for slot in list(staying) for",
     ),
     Break(
+        35,
+        "counts the waits of those alone who got a connection",
+        "pooler/runtime/tally.py",
+        "self.waits[_OUTCOME.get(result.reason, REFUSED)].add(spent.queue)\n            return",
+        "return",
+    ),
+    Break(
+        35,
+        "shows no connection that is on its way out",
+        "pooler/console/metrics.py",
+        "if state is not ConnectionState.GONE]",
+        "if state not in (ConnectionState.GONE, ConnectionState.CLOSING, ConnectionState.DRAINING)]",
+    ),
+    Break(
         36,
         "waits by the wall clock",
         "pooler/clock.py",

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.interaction import wire
 from tests.programs import Pooler
+from tests.real import dba as dbas
 from tests.real.callers import outcome
 from tests.servers.counting import CountingServer
 
@@ -78,6 +79,11 @@ async def test_gauges_say_what_the_backend_counts_by_itself_also_while_saturated
         counted = counting_server.counts()
         assert counted.busy == CAP
         assert sum(seen["penstock_connections"].values()) == counted.total <= of(seen["penstock_cap"])
+        counting_server.behave(dying_seconds=3)
+        async with dbas.at(pooler.address) as dba:
+            await dba.order("KillConnection", "legacy", number=1)
+        seen = await until(pooler, "penstock_connections", 1, state="closing")
+        assert sum(seen["penstock_connections"].values()) == counting_server.wait(dying=1).total
         pooler.signal(signal.SIGTERM)
         pooler.await_event("draining")
         seen = await scrape(pooler)
