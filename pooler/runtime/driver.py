@@ -21,6 +21,7 @@ from pooler.core.slots import Slot, Waiter
 from pooler.errors import Fault, Reason
 from pooler.runtime import faults, starter
 from pooler.runtime.alarms import Alarms
+from pooler.runtime.faults import FATES
 from pooler.runtime.slotfiles import SlotFiles
 from pooler.runtime.starter import Bounds, Start
 from pooler.runtime.tally import Tally
@@ -30,16 +31,6 @@ log = structlog.get_logger(__name__)
 
 UPKEEP_SECONDS = 1.0
 """Idle and lifetime bounds are kept to this precision."""
-
-
-FATES = {
-    FailureKind.DEAD: Fate.DEAD,
-    FailureKind.SESSION_LOST: Fate.BROKEN,
-    FailureKind.AUTH: Fate.BROKEN,
-    FailureKind.LIMIT: Fate.BROKEN,
-    FailureKind.BUG: Fate.BROKEN,
-}
-"""What a failed request leaves of its connection; the kinds that are not here leave it sound, but to be reset."""
 
 
 class Driver:

@@ -1,10 +1,20 @@
-"""What a caller is told when a call fails: one sentence each, and the facts that a program can act on."""
+"""What a failed call means: what its caller is told, a sentence and facts to act on, and what it leaves behind."""
 
 from pooler.backends.base import Failure, FailureKind
 from pooler.core.actions import Refuse
+from pooler.core.rules import Fate
 from pooler.errors import Fault, Reason
 
 LOST = frozenset({FailureKind.DEAD, FailureKind.SESSION_LOST})
+
+FATES = {
+    FailureKind.DEAD: Fate.DEAD,
+    FailureKind.SESSION_LOST: Fate.BROKEN,
+    FailureKind.AUTH: Fate.BROKEN,
+    FailureKind.LIMIT: Fate.BROKEN,
+    FailureKind.BUG: Fate.BROKEN,
+}
+"""What a failed request leaves of its connection; the kinds that are not here leave it sound, but to be reset."""
 
 
 def refused(backend: str, refusal: Refuse, waited_seconds: float) -> Fault:

@@ -19,7 +19,8 @@ from pooler.core.rules import Fate
 from pooler.core.sessions import Act
 from pooler.core.states import GrantState
 from pooler.errors import Fault
-from pooler.runtime.driver import FATES, Driver
+from pooler.runtime.driver import Driver
+from pooler.runtime.faults import FATES
 from pooler.runtime.turns import Hands, Kit, Outcome, Timing, Turn
 
 log = structlog.get_logger(__name__)

@@ -14,7 +14,8 @@ from pooler.core.actions import Refuse
 from pooler.core.states import ConnectionState
 from pooler.errors import Fault, Reason
 from pooler.runtime import faults
-from pooler.runtime.driver import FATES, Driver
+from pooler.runtime.driver import Driver
+from pooler.runtime.faults import FATES
 from pooler.runtime.holds import Cut, Hold, Job, Result, execution, tell
 from pooler.runtime.turns import Kit, Outcome, Timing, Turn
 

@@ -17,7 +17,8 @@ from pooler.core.states import GrantState
 from pooler.errors import Fault, Reason
 from pooler.runtime import faults
 from pooler.runtime.alarms import EARLY_SECONDS
-from pooler.runtime.driver import FATES, Driver
+from pooler.runtime.driver import Driver
+from pooler.runtime.faults import FATES
 from pooler.runtime.holds import Cut, Hold, Job, Result, Run, execution, tell
 from pooler.runtime.session_faults import Sentences
 from pooler.runtime.turns import Kit, Outcome, Timing, Turn
