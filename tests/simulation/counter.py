@@ -3,6 +3,7 @@
 from typing import Any
 
 import orjson
+import pytest
 
 from pooler.backends.base import Answer, Caller
 from pooler.core.sessions import Limits
@@ -10,9 +11,10 @@ from pooler.errors import Fault
 from pooler.runtime.desks import Desk, Desks, Settings
 from pooler.runtime.handles import Sealer
 from pooler.runtime.turns import Turn
-from tests.simulation.rig import Call, Rig, finished
+from tests.simulation.rig import Call, Rig, finished, until
 
 KEY = b"k" * 32
+SHORT = Limits(sessions_max=2, idle_seconds=5.0, lifetime_seconds=20.0)
 
 
 class Counter(Rig):
@@ -84,3 +86,25 @@ class Counter(Rig):
         if call.cancelled_at is None and not call.outcomes:
             call.cancelled_at = self.now
         call.leave()
+
+
+async def refused(rig: Counter, operation: str, session: str, **more: Any) -> Fault:
+    """How a call fails."""
+    with pytest.raises(Fault) as caught:
+        await rig.do(operation, session, **more)
+    return caught.value
+
+
+async def kept(rig: Counter, value: int) -> int:
+    """How often a value has been kept for good, by a call outside of every session."""
+    return int((await rig.do("count", value=value))["result"])
+
+
+async def gives_everything_back(rig: Counter) -> None:
+    """Nobody has a connection any more, and the whole cap can be taken at once."""
+    cap = rig.driver.pool.rules.cap
+    calls = [rig.submit(30.0) for _ in range(cap)]
+    await until(lambda: rig.busy() == cap)
+    await finished(calls)
+    assert (len(rig.desk), len(rig.desks)) == (0, 0)
+    assert rig.violations == []
