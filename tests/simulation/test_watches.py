@@ -87,6 +87,24 @@ def test_changes_that_nobody_has_read_yet_are_one_change_each_however_many_there
     virtual.run(scene())
 
 
+def test_a_channel_that_is_wanted_again_while_it_is_given_up_misses_nothing():
+    async def scene() -> None:
+        watching = Watching({"count": BY_CHANNEL["count"], "see_trace": Rule(channel="another")}, work_seconds=1.0)
+        other = await in_effect(watching, operation="see_trace")
+        first = await in_effect(watching, "1")
+        first.leave()
+        await asyncio.sleep(0.5)  # and is being given up
+        again = watching.watch("1")
+        watching.say("1")
+        await asyncio.sleep(10)
+        assert again.heard == ["1"], "as it was not in effect yet"
+        watching.say("1")
+        await asyncio.sleep(0.01)
+        assert (again.heard, other.heard) == (["1", "1"], [])
+
+    virtual.run(scene())
+
+
 Interruption = Callable[[Watching], object]
 INTERRUPTIONS: dict[str, Interruption] = {
     "killed by the system": Watching.kill_listener,
@@ -206,6 +224,7 @@ def test_a_listening_that_lasted_long_gets_its_next_connection_as_quickly_as_its
         await asyncio.sleep(1)
         watching.kill_listener()
         await until(lambda: watcher.heard == ["1"], 10)
+        assert watching.rig.driver.pool.starts.work.seconds < 10, "nothing is learned from how long it lasted"
         for call in calls:
             watching.rig.cancel(call)
 

@@ -68,19 +68,25 @@ class Watching:
         self.install(how)
 
     def install(self, how: Mapping[str, Rule]) -> None:
-        route = Route(
-            name="count",
-            driver=self.rig.driver,
-            read=True,
-            whole=False,
-            timeout_seconds=5.0,
-            queue_timeout_seconds=10.0,
-            validator=jsonschema_rs.Draft202012Validator({"type": "object", "required": ["value"]}),
-        )
-        self.watches.install({"count": route}, how)
+        routes = {
+            name: Route(
+                name=name,
+                driver=self.rig.driver,
+                read=True,
+                whole=False,
+                timeout_seconds=5.0,
+                queue_timeout_seconds=10.0,
+                validator=jsonschema_rs.Draft202012Validator({"type": "object"}),
+            )
+            for name in ("count", "see_trace")
+        }
+        self.watches.install(routes, how)
 
-    def watch(self, *values: str, tenant: str = "default", principal: str = "somebody") -> Watcher:
-        targets = [Target(value, "count", orjson.dumps({"value": value})) for value in values]
+    def watch(
+        self, *values: str, tenant: str = "default", principal: str = "somebody", operation: str = "count"
+    ) -> Watcher:
+        """Somebody watches the resources of these values; of an operation that takes none, its only one."""
+        targets = [Target(value, operation, orjson.dumps({"value": value})) for value in values or (operation,)]
         return Watcher(self.watches.open(targets, Caller(tenant, principal, "watch")), self.rig)
 
     def put(self, value: str) -> None:

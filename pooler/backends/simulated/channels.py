@@ -35,6 +35,11 @@ class Channels:
         """A session listens on these, and on no others."""
         self._ears.setdefault(session, Ear()).channels = frozenset(channels)
 
+    def keep(self, session: Session, channels: Collection[str]) -> None:
+        """A session listens on no others any more."""
+        if ear := self._ears.get(session):
+            ear.channels &= frozenset(channels)
+
     def say(self, channel: str, payload: str = "") -> None:
         """Something has happened."""
         for ear in self._ears.values():

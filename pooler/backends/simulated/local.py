@@ -41,7 +41,7 @@ class LocalConnection(SimulatedConnection):
         await self.system.transact(self.session, step)
 
     async def listen(self, channels: Collection[str]) -> None:
-        self.system.listen(self.session, channels)
+        await self.system.listen(self.session, channels)
 
     async def heard(self) -> Sequence[Notification]:
         return await self.system.heard(self.session)

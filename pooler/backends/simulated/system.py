@@ -163,8 +163,14 @@ class System:
             self.kill(session)
             raise BrokenError("the session died in the midst of its commit")
 
-    def listen(self, session: Session, channels: Collection[str]) -> None:
-        """A session wants to hear what is said on these channels. Raises BrokenError."""
+    async def listen(self, session: Session, channels: Collection[str]) -> None:
+        """A session wants to hear what is said on these channels, which takes as long as a request. Raises BrokenError.
+
+        It is deaf to those that it had not listened on until then, and at once to those that it gives up.
+        """
+        self.require_sound(session)
+        self.channels.keep(session, channels)
+        await self.step("execute", self.manners.work_seconds)
         self.require_sound(session)
         self.channels.listen(session, channels)
 

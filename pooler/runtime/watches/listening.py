@@ -7,7 +7,7 @@ a change once, since nobody knows what was said in between. It is never the only
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -178,7 +178,7 @@ class Listening:
                 silent_since = self._driver.now
                 self._tell(said)
             elif self._driver.now - silent_since >= self._driver.pool.rules.validate_after_seconds:
-                await self._validate(adapter, connection)
+                await self._bounded(adapter.validate(connection))  # one that says nothing may have vanished
                 silent_since = self._driver.now
         return GIVEN_BACK
 
@@ -193,7 +193,7 @@ class Listening:
         wanted = frozenset(self._sources)
         self._listened &= wanted  # whoever comes back to one that is being dropped has to wait for the next time
         fresh = wanted - self._listened
-        await adapter.listen(connection, wanted)
+        await self._bounded(adapter.listen(connection, wanted))
         if not self._listened:
             log.info("listening to a backend", backend=self._driver.name, channels=len(wanted))
         self._listened, self._attempts = wanted, 0
@@ -215,13 +215,16 @@ class Listening:
         finally:
             self._moment = None
 
-    async def _validate(self, adapter: Adapter[Any, Any], connection: Connection) -> None:
-        """Raises when the connection does not answer: one that says nothing for long may have vanished."""
+    async def _bounded(self, answer: Awaitable[None]) -> None:
+        """Waits for what a sound connection answers at once. Raises when it does not."""
         seconds = self._driver.bounds.validate
+        bound = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds):
-                await adapter.validate(connection)
+            async with bound:
+                await answer
         except TimeoutError:
+            if not bound.expired():
+                raise
             words = f"the connection that listens did not answer within {seconds:g} s"
             raise BackendError(Failure(FailureKind.DEAD, words)) from None
 
