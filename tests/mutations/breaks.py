@@ -3,7 +3,7 @@
 A break is a text that stands once in a file and another one in its place. It is applied to a copy of the tree alone.
 """
 
-from tests.mutations import orders, sessions
+from tests.mutations import orders, pages, sessions
 from tests.mutations.change import Break
 
 __all__ = ["BREAKS", "Break"]
@@ -376,5 +376,6 @@ BREAKS = (
         "return True",
     ),
     *orders.BREAKS,
+    *pages.BREAKS,
     *sessions.BREAKS,
 )
