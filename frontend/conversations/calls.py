@@ -4,14 +4,14 @@ A client that leaves its stream leaves its run alone: it goes on for a while, in
 cancel ends it, or its own time.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import TypeAlias
 
 from mcp.server.runner import modern_error_data
 from mcp_types import JSONRPCRequest
-from starlette.requests import Request
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frontend.config import Settings
@@ -38,32 +38,38 @@ class Calls:
         self._pooler = pooler
         self._streams = streams
 
-    async def begin(self, talk: Talk, http: Request, request: JSONRPCRequest, send: Send) -> None:
+    def begin(self, talk: Talk, request: JSONRPCRequest) -> ASGIApp:
         """Carries out a request, and answers it on a stream; at once, when there is nothing to run."""
-        wanted = await self._wanted(talk, http, request)
-        if not isinstance(wanted, Asked):
-            await answered(wanted)(http.scope, http.receive, send)
-            return
-        async with aclosing(self._pooler.runs.run(wanted.call, wanted.terms)) as events:
-            answer = await self._begun(talk, wanted.note, events)
-            await answer(http.scope, http.receive, send)
 
-    async def resume(self, talk: Talk, name: str, http: Request, send: Send) -> None:
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+            wanted = await self._wanted(talk, request, Headers(scope=scope))
+            if not isinstance(wanted, Asked):
+                await answered(wanted)(scope, receive, send)
+                return
+            async with aclosing(self._pooler.runs.run(wanted.call, wanted.terms)) as events:
+                answer = await self._begun(talk, wanted.note, events)
+                await answer(scope, receive, send)
+
+        return respond
+
+    def resume(self, talk: Talk, name: str) -> ASGIApp:
         """Goes on with a stream, on whichever frontend it was: what came after the event of this name."""
         if (place := Place.named(name)) is None:
-            answer: ASGIApp = refusal(HTTPStatus.BAD_REQUEST, f"No stream has an event {name[:100]!r}")
-            await answer(http.scope, http.receive, send)
-            return
-        # From its beginning, where its note is; the log is bounded, and what the client has is left out.
-        follow = self._pooler.conversations.follow(talk.caller, talk.handle, Position(0).name(place.run))
-        async with aclosing(follow) as events:
-            answer = await self._found(talk, place, events)
-            await answer(http.scope, http.receive, send)
+            return refusal(HTTPStatus.BAD_REQUEST, f"No stream has an event {name[:100]!r}")
 
-    async def _wanted(self, talk: Talk, http: Request, request: JSONRPCRequest) -> Asked | Json:
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+            # From its beginning, where its note is; the log is bounded, and what the client has is left out.
+            follow = self._pooler.conversations.follow(talk.caller, talk.handle, Position(0).name(place.run))
+            async with aclosing(follow) as events:
+                answer = await self._found(talk, place, events)
+                await answer(scope, receive, send)
+
+        return respond
+
+    async def _wanted(self, talk: Talk, request: JSONRPCRequest, headers: Mapping[str, str]) -> Asked | Json:
         """What a request asks for; its response, where there is nothing to run."""
         try:
-            wanted = asked(self._settings, await self._mcp.known_catalogue(), talk, request, http.headers)
+            wanted = asked(self._settings, await self._mcp.known_catalogue(), talk, request, headers)
         except PoolerError as error:
             return Telling("", Note(request.method, "", request.id), talk.version).failed(error)
         except Exception as error:  # noqa: BLE001 - the SDK's own ladder says what its client may know of it
@@ -112,10 +118,7 @@ class Calls:
             except PoolerError as error:
                 await put(event(telling.failed(error)))
 
-        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._streams.respond(feed, scope, receive, send)
-
-        return respond
+        return self._streams.respond(feed)
 
     def _bounded(self, happened: RunEvent | ResourceChanged) -> RunEvent:
         """Raises PoolerError for a result that is larger than what this frontend passes on."""

@@ -5,7 +5,6 @@ and nothing of it is kept here. Requests that belong to no conversation pass to 
 """
 
 from http import HTTPStatus
-from typing import Any
 
 import structlog
 from mcp.server.streamable_http import LAST_EVENT_ID_HEADER, MCP_SESSION_ID_HEADER
@@ -19,13 +18,14 @@ from mcp_types import JSONRPCRequest
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as Event
 
 from frontend.auth import Caller
 from frontend.config import Settings
 from frontend.conversations import asking, saying, single
 from frontend.conversations.calls import Calls
-from frontend.conversations.messages import NoMessage, answered, away, failure, gone, message_of, unacceptable
+from frontend.conversations.messages import Message, NoMessage, answered, away, failure, gone, message_of, unacceptable
 from frontend.conversations.saying import Sayings
 from frontend.conversations.standing import Changes, Standing
 from frontend.conversations.streams import Streams
@@ -94,41 +94,42 @@ class Conversations:
         if handle is None and not _is_opening(body):
             await self._stateless(scope, _replayed(body, receive), send)
             return
-        if (refused := await self._security.validate_request(http, is_post=scope["method"] == "POST")) is not None:
-            await refused(scope, receive, send)
-        elif scope["method"] == "POST":
-            await self._post(http, handle, body, send)
-        elif scope["method"] == "GET":
-            await self._get(http, handle or "", send)
-        else:
-            await (await self._delete(http, handle or ""))(scope, receive, send)
+        refused = await self._security.validate_request(http, is_post=scope["method"] == "POST")
+        answer = refused or await self._answer_to(http, handle or "", body)
+        await answer(scope, receive, send)
 
-    async def _post(self, http: Request, handle: str | None, body: bytes, send: Send) -> None:
-        scope, receive = http.scope, http.receive
-        if (refused := unacceptable(http, json=True)) is not None:
-            await refused(scope, receive, send)
-            return
+    async def _answer_to(self, http: Request, handle: str, body: bytes) -> ASGIApp:
+        if http.method == "DELETE":
+            return await self._close(http, handle)
+        if (refused := unacceptable(http, json=http.method == "POST")) is not None:
+            return refused
+        if http.method == "GET":
+            return await self._listen(http, handle)
         try:
             message = message_of(body)
         except NoMessage as error:
-            await error.response(scope, receive, send)
-            return
-        if handle is None or (isinstance(message, JSONRPCRequest) and message.method == "initialize"):
-            assert isinstance(message, JSONRPCRequest)
-            await (await self._open(http, message))(scope, receive, send)
-            return
+            return error.response
+        if isinstance(message, JSONRPCRequest) and message.method == "initialize":
+            return await self._open(http, message)
+        talk = await self._talk(http, handle)
+        return talk if isinstance(talk, Response) else await self._within(talk, http, message)
+
+    async def _within(self, talk: Talk, http: Request, message: Message) -> ASGIApp:
+        """The answer to a message of a conversation."""
+        if not isinstance(message, JSONRPCRequest):
+            return await self._sayings.remark(talk, message)
+        if message.method in asking.METHODS:
+            return self._calls.begin(talk, message)
+        if message.method in saying.METHODS:
+            return answered(await self._sayings.request(talk, message))
+        return answered(await single.serve(self._mcp.sdk, http, message, talk.version))
+
+    async def _listen(self, http: Request, handle: str) -> ASGIApp:
         talk = await self._talk(http, handle)
         if isinstance(talk, Response):
-            await talk(scope, receive, send)
-        elif not isinstance(message, JSONRPCRequest):
-            await (await self._sayings.remark(talk, message))(scope, receive, send)
-        elif message.method in asking.METHODS:
-            await self._calls.begin(talk, http, message, send)
-        elif message.method in saying.METHODS:
-            await answered(await self._sayings.request(talk, message))(scope, receive, send)
-        else:
-            answer = await single.serve(self._mcp.sdk, http, message, talk.version)
-            await answered(answer)(scope, receive, send)
+            return talk
+        name = http.headers.get(LAST_EVENT_ID_HEADER)
+        return self._standing.listen(talk) if name is None else self._calls.resume(talk, name)
 
     async def _open(self, http: Request, request: JSONRPCRequest) -> Response:
         """Begins a conversation. Where there can be none, its client is served like one that wants none."""
@@ -160,17 +161,7 @@ class Conversations:
                 return gone(error)
         return Talk.unconfirmed(caller, handle, http.headers.get(MCP_PROTOCOL_VERSION_HEADER))
 
-    async def _get(self, http: Request, handle: str, send: Send) -> None:
-        scope, receive = http.scope, http.receive
-        talk = unacceptable(http, json=False) or await self._talk(http, handle)
-        if isinstance(talk, Response):
-            await talk(scope, receive, send)
-        elif (name := http.headers.get(LAST_EVENT_ID_HEADER)) is not None:
-            await self._calls.resume(talk, name, http, send)
-        else:
-            await self._standing.listen(talk, http, send)
-
-    async def _delete(self, http: Request, handle: str) -> Response:
+    async def _close(self, http: Request, handle: str) -> Response:
         try:
             await self._pooler.conversations.close(_caller(http), handle)
         except PoolerError as error:
@@ -188,7 +179,7 @@ def _is_opening(body: bytes) -> bool:
     if b'"initialize"' not in body:
         return False
     try:
-        message: Any = message_of(body)
+        message = message_of(body)
     except NoMessage:
         return False
     return isinstance(message, JSONRPCRequest) and message.method == "initialize"
@@ -198,7 +189,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     """The same request for somebody else to read."""
     read = False
 
-    async def again() -> Message:
+    async def again() -> Event:
         nonlocal read
         if read:
             return await receive()

@@ -10,8 +10,7 @@ from contextlib import aclosing
 
 import anyio
 import structlog
-from starlette.requests import Request
-from starlette.types import Send
+from starlette.types import ASGIApp
 
 from frontend.conversations.messages import Json, refused_for_now
 from frontend.conversations.streams import Put, Streams, event, opening
@@ -57,13 +56,12 @@ class Standing:
         self._changes = changes
         self._most = most
 
-    async def listen(self, talk: Talk, http: Request, send: Send) -> None:
+    def listen(self, talk: Talk) -> ASGIApp:
         """Answers with the stream, until the conversation ends or its client listens by a newer one."""
         if len(self._streams) >= self._most:
             # Who only listens must not keep out who calls.
             sentence = f"This frontend has {self._most} streams open, as many as it may"
-            await refused_for_now(sentence)(http.scope, http.receive, send)
-            return
+            return refused_for_now(sentence)
 
         async def feed(put: Put) -> None:
             if talk.opens_streams:
@@ -71,7 +69,7 @@ class Standing:
             async with aclosing(self._pooler.conversations.follow(talk.caller, talk.handle)) as events:
                 await self._merge(events, put)
 
-        await self._streams.respond(feed, http.scope, http.receive, send)
+        return self._streams.respond(feed)
 
     async def _merge(self, events: AsyncGenerator[RunEvent | ResourceChanged, None], put: Put) -> None:
         """Tells of both kinds of changes, until there will be none of resources any more."""

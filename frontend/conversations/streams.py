@@ -4,13 +4,15 @@ A slow client slows whoever feeds its stream, and nobody else. What is on a stre
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeAlias
 
 import anyio
 import orjson
+from anyio.streams.memory import MemoryObjectSendStream
 from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frontend.conversations.messages import Json
 
@@ -19,6 +21,8 @@ PING_SECONDS = 15
 
 RETRY_MS = 1000
 """How long a client waits before it comes again: those of the SDK try twice, a frontend's successor needs its time."""
+
+HEADERS = {"cache-control": "no-cache, no-transform"}
 
 Put: TypeAlias = Callable[[ServerSentEvent], Awaitable[None]]
 Feed: TypeAlias = Callable[[Put], Awaitable[None]]
@@ -41,25 +45,28 @@ class Streams:
         for scope in self._open:
             scope.cancel()
 
-    async def respond(self, feed: Feed, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request with a stream. Ends when the feed does; cancels it when the client leaves."""
-        # No buffer: whoever feeds it goes at the client's own pace.
-        writer, reader = anyio.create_memory_object_stream[ServerSentEvent](0)
+    def respond(self, feed: Feed) -> ASGIApp:
+        """Answers a request with a stream. It ends when the feed does; the feed is cancelled when the client leaves."""
 
-        async def pump() -> None:
-            with writer, anyio.CancelScope() as own:
-                self._open.add(own)
-                try:
-                    if self._leaving:
-                        own.cancel()
-                    await feed(writer.send)
-                finally:
-                    self._open.discard(own)
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+            # No buffer: whoever feeds it goes at the client's own pace.
+            writer, reader = anyio.create_memory_object_stream[ServerSentEvent](0)
+            pump = partial(self._pump, feed, writer)
+            with reader:
+                response = EventSourceResponse(reader, data_sender_callable=pump, headers=HEADERS, ping=PING_SECONDS)
+                await response(scope, receive, send)
 
-        headers = {"cache-control": "no-cache, no-transform"}
-        with reader:
-            response = EventSourceResponse(reader, data_sender_callable=pump, headers=headers, ping=PING_SECONDS)
-            await response(scope, receive, send)
+        return respond
+
+    async def _pump(self, feed: Feed, writer: "MemoryObjectSendStream[ServerSentEvent]") -> None:
+        with writer, anyio.CancelScope() as own:
+            self._open.add(own)
+            try:
+                if self._leaving:
+                    own.cancel()
+                await feed(writer.send)
+            finally:
+                self._open.discard(own)
 
 
 def opening(name: str | None = None) -> ServerSentEvent:

@@ -54,8 +54,8 @@ class Client:
                 await self._changed.wait()
 
 
-def responding(kept: Streams, client: Client, feed: Feed) -> "asyncio.Task[None]":
-    return asyncio.create_task(kept.respond(feed, SCOPE, client.receive, client.send))
+def responding(kept: Streams, client: Client, feed: Feed) -> "asyncio.Future[None]":
+    return asyncio.ensure_future(kept.respond(feed)(SCOPE, client.receive, client.send))
 
 
 def endless(first: ServerSentEvent, ended: asyncio.Event) -> Callable[[Put], Awaitable[None]]:
