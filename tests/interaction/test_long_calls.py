@@ -138,9 +138,9 @@ async def test_a_followed_read_whose_way_breaks_says_that_it_may_be_repeated(lin
         call = asyncio.create_task(client.first.call("report", {"steps": 1, "seconds": 60}, _meta={"progressToken": 1}))
         await eventually(lambda: busy(line) == 1)
         await line.relay.cut()
+        await eventually(lambda: busy(line) == 0)  # by then the pooler has noticed; before, the run would go on
         await line.relay.open()
         response = await call
-        await eventually(lambda: busy(line) == 0)
     assert response.result["isError"] is True
     assert "may safely be repeated" in response.result["content"][0]["text"]
 
