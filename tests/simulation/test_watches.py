@@ -165,6 +165,22 @@ def test_a_cap_of_one_leaves_its_connection_to_the_calls_and_a_larger_one_is_lis
     virtual.run(scene())
 
 
+@pytest.mark.promise(2)
+def test_a_smaller_cap_takes_its_connection_from_the_listening_while_calls_hold_all_others():
+    async def scene() -> None:
+        watching = Watching(BY_CHANNEL, {"cap": 3})
+        watcher = await in_effect(watching, "1")
+        calls = [watching.rig.submit(100) for _ in range(2)]
+        await until(lambda: watching.rig.busy() == 2)
+        watching.rig.orders.set_cap(2)
+        await until(lambda: watching.system.counts().total == 2, 2 * LOOK_SECONDS)
+        assert (watching.rig.busy(), watching.listening) == (2, [])
+        await finished(calls)
+        await until(lambda: watcher.heard == ["1"], 60)
+
+    virtual.run(scene())
+
+
 @pytest.mark.promise(31)
 def test_a_drain_ends_the_listening_at_once_and_a_resume_begins_it_again():
     async def scene() -> None:
@@ -172,8 +188,9 @@ def test_a_drain_ends_the_listening_at_once_and_a_resume_begins_it_again():
         watcher = await in_effect(watching, "1")
         watching.rig.orders.drain()
         await until(lambda: watching.system.counts().total == 0, 2 * LOOK_SECONDS)
+        logins = watching.system.logins_total
         await asyncio.sleep(600)
-        assert watching.system.counts().total == 0
+        assert (watching.system.counts().total, watching.system.logins_total) == (0, logins)
         watching.rig.orders.resume()
         await until(lambda: watcher.heard == ["1"], 60)
         began = watching.rig.now
