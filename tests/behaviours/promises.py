@@ -226,7 +226,6 @@ PROMISES = (
         37,
         "A slow reader holds a connection no longer and buffers no more than it is allowed.",
         "Cursors that were kept open for readers that had gone",
-        planned="paging",
     ),
     Promise(
         38,
