@@ -165,3 +165,23 @@ async def test_a_frontend_that_is_asked_to_stop_hands_its_streams_over_before_it
         talker.url = other.url
         answer = (await heard_after(talker, opening.id))[-1].message
     assert answer["result"]["structuredContent"]["row_count"] == 1
+
+
+async def test_a_conversation_outlives_its_pooler_and_a_call_that_was_under_way_is_said_to_be_lost(
+    tmp_path: Path, postgres_server: PostgresServer, http: httpx.AsyncClient
+) -> None:
+    kept = config(postgres_server, cap=1) | {"pooler": {"store": "sqlite"}}
+    before = Pooler(tmp_path, kept)
+    with Frontend(before.address) as frontend:
+        talker = Talker(http, frontend.url)
+        await talker.open()
+        await talker.ask("logging/setLevel", {"level": "error"})
+        async with talker.stream(tool("nap", {"seconds": 60})) as events:
+            await asyncio.to_thread(eventually, 1, postgres_server.sleeping)
+            before.kill()
+            kept["pooler"]["listen"] = before.address
+            with Pooler(tmp_path, kept):
+                answer = [event async for event in events][-1].message
+                rows = await talker.ask("tools/call", {"name": "rows", "arguments": {"count": 3}})
+    assert answer["result"]["_meta"]["penstock/error"]["reason"] == "HANDLE_LOST"
+    assert rows["result"]["structuredContent"]["row_count"] == 3
