@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import orjson
+import structlog
 
 from pooler.backends.base import Answer, Caller
 from pooler.clock import Clock
@@ -24,6 +25,8 @@ from pooler.runtime.pins import Pins
 from pooler.runtime.session_faults import Sentences, restarted
 from pooler.runtime.sessions import Session
 from pooler.runtime.turns import Turn
+
+log = structlog.get_logger(__name__)
 
 KIND = "session"
 ARGUMENT = "session"
@@ -234,6 +237,7 @@ class Desks:
 
     def opened(self, session: Session) -> str:
         """Enters a session that can be used. Returns its handle."""
+        log.info("session begun", backend=session.driver.name, tenant=session.owner.tenant)
         self._open[session.number] = session
         until = self._wall() + session.life.limits.lifetime_seconds + SLACK_SECONDS
         owner = session.owner
@@ -254,6 +258,7 @@ class Desks:
         if self._open.pop(session.number, None) is None:
             return
         assert session.life.ending is not None
+        log.info("session over", backend=session.driver.name, ending=session.life.ending.value)
         self._ended[session.number] = session.sentences.over(session.life.ending)
         if len(self._ended) > ENDED_MAX:
             self._ended.popitem(last=False)

@@ -56,6 +56,14 @@ class Sentences:
             "wait for its answer.",
         )
 
+    def waited(self, seconds: float) -> Fault:
+        """The call before, which has had its answer, was not done in time."""
+        return self._fault(
+            Reason.QUEUE_TIMEOUT,
+            f"Waited {seconds:.1f} s until the call before in this session of backend {self.backend} would be done; it "
+            "still brings the pages behind its first one, or is being stopped. Nothing was done.",
+        )
+
     def failed(self, why: str) -> Fault:
         """Its transaction takes nothing but its rollback."""
         return self._fault(Reason.REFUSED, f"Nothing was done, because {self.why_failed(why)}.")

@@ -11,11 +11,9 @@ from functools import partial
 from typing import Protocol
 
 from pooler.backends.base import Answer, BackendError, Connection, Failure, FailureKind
-from pooler.core.actions import Refuse
 from pooler.core.sessions import Act, Ending, Life, Limits, SessionEvent, SessionState
 from pooler.core.states import GrantState
 from pooler.errors import Fault, Reason
-from pooler.runtime import faults
 from pooler.runtime.alarms import EARLY_SECONDS
 from pooler.runtime.driver import Driver
 from pooler.runtime.faults import FATES
@@ -122,8 +120,7 @@ class Session(Hold):
 
     def gave_up(self, job: Job) -> None:
         self._happen(SessionEvent.DROPPED)
-        late = Refuse(job.turn, Reason.QUEUE_TIMEOUT)
-        self.tell(job.turn, faults.refused(self.driver.name, late, self.driver.now - job.turn.asked_at))
+        self.tell(job.turn, self.sentences.waited(self.driver.now - job.turn.asked_at))
 
     def concluded(self, job: Job, result: Result, connection: Connection) -> None:
         if self.life.state is SessionState.CLOSING:

@@ -1,6 +1,8 @@
 """Sessions over gRPC and through a frontend: any channel and any instance goes on with one, and none goes beside it."""
 
 import asyncio
+import sys
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -8,6 +10,7 @@ import orjson
 import pytest
 
 from protos.penstock.v1 import pooler_pb2 as pb
+from tests.contract import worker
 from tests.interaction import wire
 from tests.interaction.line import SIMULATED, Line, eventually
 from tests.real.dba import reason_of
@@ -200,6 +203,42 @@ async def test_a_pinned_caller_finds_what_he_left_and_nobody_else_does(pooler: L
     await ask(pooler, "leave", value="x")
     assert await ask(pooler, "see", principal="bob") == {"result": None}
     assert await ask(pooler, "see") == {"result": "x"}
+
+
+async def test_a_worker_process_without_transactions_is_kept_for_its_caller_and_given_back_clean(
+    bare_line: Line, tmp_path: Path
+) -> None:
+    ours = {"backend": "worker", "effect": "read"}
+    value = {"value": {"type": "string"}}
+    await bare_line.start_pooler(
+        {
+            "backends": {
+                "worker": {
+                    "kind": "process",
+                    "command": [sys.executable, worker.__file__, str(tmp_path), "--declare", "cancel,reset"],
+                    "pool": {"cap": 2},
+                    "sessions": {"max": 1},
+                }
+            },
+            "operations": {
+                "leave": {**ours, "method": "leave_trace", "arguments": value, "effect": "write"},
+                "see": {**ours, "method": "see_trace"},
+                "slow": {**ours, "method": "slow", "arguments": {"seconds": {"type": "number"}}},
+            },
+        }
+    )
+    session = (await ask(bare_line, "worker_open"))["session"]
+    await ask(bare_line, "leave", session=session, value="x")
+    assert (await ask(bare_line, "see", session=session), await ask(bare_line, "see")) == (
+        {"result": "x"},
+        {"result": None},
+    )
+    assert await refused(bare_line, "slow", timeout_ms=300, session=session, seconds=60) == (
+        "DEADLINE_EXCEEDED WORK_TIMEOUT"
+    )
+    assert await ask(bare_line, "see", session=session) == {"result": "x"}  # there is no transaction that could fail
+    assert await ask(bare_line, "worker_close", session=session) == {"closed": True}
+    assert [await ask(bare_line, "see") for _ in range(3)] == [{"result": None}] * 3
 
 
 async def test_an_mcp_client_sees_the_tools_of_sessions_and_uses_them_through_a_frontend(
