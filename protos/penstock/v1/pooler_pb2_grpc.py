@@ -158,7 +158,8 @@ class PoolerServiceServicer:
         """The next page of a result, by the cursor that the page before it came with.
 
         The same as to repeat the call with the cursor among its arguments; for callers who have them no more. A page can
-        be fetched again until the next but one has been asked for.
+        be fetched again until the next but one has been asked for. A cursor by key takes short arguments along; without
+        them it is INVALID_ARGUMENT here, and the call must be repeated.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -257,6 +258,11 @@ class PoolerServiceServicer:
 
     def Watch(self, request, context):
         """Says when a resource has changed, until the caller leaves. What changed while nobody watched is not told.
+
+        The initial metadata comes once no change can be missed, or after five seconds; in the latter case, and whenever one
+        may have been missed, every resource that it may have been is told once. Changes that wait for a slow caller are one.
+        Errors: NOT_FOUND (no such operation), INVALID_ARGUMENT (arguments that do not fit, or one that is not watched),
+        RESOURCE_EXHAUSTED (as many resources are watched as may be), UNAVAILABLE (the pooler is being shut down).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

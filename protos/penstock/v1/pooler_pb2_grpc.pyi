@@ -57,7 +57,8 @@ class PoolerServiceStub:
     """The next page of a result, by the cursor that the page before it came with.
 
     The same as to repeat the call with the cursor among its arguments; for callers who have them no more. A page can
-    be fetched again until the next but one has been asked for.
+    be fetched again until the next but one has been asked for. A cursor by key takes short arguments along; without
+    them it is INVALID_ARGUMENT here, and the call must be repeated.
     """
     Run: _grpc.UnaryStreamMultiCallable[_pooler_pb2.RunRequest, _pooler_pb2.RunEvent]
     """Runs one operation and tells what happens to it, event by event, until it is done. The events are kept for a while.
@@ -93,7 +94,13 @@ class PoolerServiceStub:
     Deliver: _grpc.UnaryUnaryMultiCallable[_pooler_pb2.DeliverRequest, _pooler_pb2.DeliverReply]
     """What a conversation's client has said that is no request: an answer, a cancel, a log level, a subscription."""
     Watch: _grpc.UnaryStreamMultiCallable[_pooler_pb2.WatchRequest, _pooler_pb2.WatchEvent]
-    """Says when a resource has changed, until the caller leaves. What changed while nobody watched is not told."""
+    """Says when a resource has changed, until the caller leaves. What changed while nobody watched is not told.
+
+    The initial metadata comes once no change can be missed, or after five seconds; in the latter case, and whenever one
+    may have been missed, every resource that it may have been is told once. Changes that wait for a slow caller are one.
+    Errors: NOT_FOUND (no such operation), INVALID_ARGUMENT (arguments that do not fit, or one that is not watched),
+    RESOURCE_EXHAUSTED (as many resources are watched as may be), UNAVAILABLE (the pooler is being shut down).
+    """
     GetCatalogue: _grpc.UnaryUnaryMultiCallable[_pooler_pb2.GetCatalogueRequest, _pooler_pb2.Catalogue]
     """The operations and prompts that this caller may see."""
     WatchCatalogue: _grpc.UnaryStreamMultiCallable[_pooler_pb2.WatchCatalogueRequest, _pooler_pb2.Catalogue]
@@ -123,7 +130,8 @@ class PoolerServiceAsyncStub(PoolerServiceStub):
     """The next page of a result, by the cursor that the page before it came with.
 
     The same as to repeat the call with the cursor among its arguments; for callers who have them no more. A page can
-    be fetched again until the next but one has been asked for.
+    be fetched again until the next but one has been asked for. A cursor by key takes short arguments along; without
+    them it is INVALID_ARGUMENT here, and the call must be repeated.
     """
     Run: _aio.UnaryStreamMultiCallable[_pooler_pb2.RunRequest, _pooler_pb2.RunEvent]  # type: ignore[assignment]
     """Runs one operation and tells what happens to it, event by event, until it is done. The events are kept for a while.
@@ -159,7 +167,13 @@ class PoolerServiceAsyncStub(PoolerServiceStub):
     Deliver: _aio.UnaryUnaryMultiCallable[_pooler_pb2.DeliverRequest, _pooler_pb2.DeliverReply]  # type: ignore[assignment]
     """What a conversation's client has said that is no request: an answer, a cancel, a log level, a subscription."""
     Watch: _aio.UnaryStreamMultiCallable[_pooler_pb2.WatchRequest, _pooler_pb2.WatchEvent]  # type: ignore[assignment]
-    """Says when a resource has changed, until the caller leaves. What changed while nobody watched is not told."""
+    """Says when a resource has changed, until the caller leaves. What changed while nobody watched is not told.
+
+    The initial metadata comes once no change can be missed, or after five seconds; in the latter case, and whenever one
+    may have been missed, every resource that it may have been is told once. Changes that wait for a slow caller are one.
+    Errors: NOT_FOUND (no such operation), INVALID_ARGUMENT (arguments that do not fit, or one that is not watched),
+    RESOURCE_EXHAUSTED (as many resources are watched as may be), UNAVAILABLE (the pooler is being shut down).
+    """
     GetCatalogue: _aio.UnaryUnaryMultiCallable[_pooler_pb2.GetCatalogueRequest, _pooler_pb2.Catalogue]  # type: ignore[assignment]
     """The operations and prompts that this caller may see."""
     WatchCatalogue: _aio.UnaryStreamMultiCallable[_pooler_pb2.WatchCatalogueRequest, _pooler_pb2.Catalogue]  # type: ignore[assignment]
@@ -204,7 +218,8 @@ class PoolerServiceServicer(metaclass=_abc_1.ABCMeta):
         """The next page of a result, by the cursor that the page before it came with.
 
         The same as to repeat the call with the cursor among its arguments; for callers who have them no more. A page can
-        be fetched again until the next but one has been asked for.
+        be fetched again until the next but one has been asked for. A cursor by key takes short arguments along; without
+        them it is INVALID_ARGUMENT here, and the call must be repeated.
         """
 
     @_abc_1.abstractmethod
@@ -318,7 +333,13 @@ class PoolerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pooler_pb2.WatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_pooler_pb2.WatchEvent], _abc.AsyncIterator[_pooler_pb2.WatchEvent]]:
-        """Says when a resource has changed, until the caller leaves. What changed while nobody watched is not told."""
+        """Says when a resource has changed, until the caller leaves. What changed while nobody watched is not told.
+
+        The initial metadata comes once no change can be missed, or after five seconds; in the latter case, and whenever one
+        may have been missed, every resource that it may have been is told once. Changes that wait for a slow caller are one.
+        Errors: NOT_FOUND (no such operation), INVALID_ARGUMENT (arguments that do not fit, or one that is not watched),
+        RESOURCE_EXHAUSTED (as many resources are watched as may be), UNAVAILABLE (the pooler is being shut down).
+        """
 
     @_abc_1.abstractmethod
     def GetCatalogue(
