@@ -33,9 +33,9 @@ log = structlog.get_logger(__name__)
 
 STREAMS_MAX = 1024
 """How many clients may listen to one frontend at once."""
-BEGIN_SECONDS = 5.0
+BEGIN_SECONDS = 7.0
 """How long a client waits for its acknowledgement while the pooler is away; after that it is told of a change once
-the pooler watches."""
+the pooler watches. Longer than a pooler waits for its backend, so that it is told once and not twice."""
 
 LISTS: dict[str, ServerEvent] = {
     "tools": ToolsListChanged(),

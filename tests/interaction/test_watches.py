@@ -23,6 +23,8 @@ from mcp.shared.exceptions import MCPError
 from protos.penstock.v1 import pooler_pb2 as pb
 from tests.interaction import wire
 from tests.interaction.line import PATIENCE_SECONDS, Line, eventually, modern
+from tests.interaction.modern_client import modern_client
+from tests.interaction.scripted_pooler import BREAK, Refusal, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -286,3 +288,18 @@ async def test_what_the_pooler_refuses_to_watch_is_an_error_with_its_words(watch
         with pytest.raises(MCPError, match="may watch 100"):
             async with client.listen(resource_subscriptions=uris):
                 pass
+
+
+async def test_a_watch_that_is_refused_later_ends_the_stream_so_that_its_client_asks_again(bare_line: Line):
+    seen = pb.Operation(name="seen", effect=pb.EFFECT_READ, resource="seen://{x}", watched=True)
+    async with scripted(seen) as (pooler, address):
+        bare_line.relay.target = address
+        await bare_line.start_frontend(conversations=False)
+        pooler.say("Watch", pb.WatchEvent(uri="seen://1"), BREAK)
+        pooler.say("Watch", Refusal("INVALID_ARGUMENTS", 3, "seen cannot be watched."))
+        async with modern_client(bare_line.url) as client:
+            answer = await client.ask("subscriptions/listen", notifications={"resourceSubscriptions": ["seen://1"]})
+        await bare_line.relay.cut()
+    assert answer.messages[0]["method"] == "notifications/subscriptions/acknowledged"
+    assert [told["uri"] for told in answer.told("notifications/resources/updated")] == ["seen://1"]
+    assert answer.result["resultType"] == "complete"

@@ -53,6 +53,7 @@ class Watches:
         self._routes: Mapping[str, Route] = {}
         self._rules: Mapping[str, Rule] = {}
         self._watches: dict[Watch, None] = {}
+        self._watched = 0
         self._sources: dict[object, Source] = {}
         self._listenings: dict[Driver, Listening] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,7 +61,7 @@ class Watches:
 
     def __len__(self) -> int:
         """How many resources are watched, each counted for each of its watchers."""
-        return sum(len(watch.interests) for watch in self._watches)
+        return self._watched
 
     @property
     def sources(self) -> int:
@@ -91,6 +92,7 @@ class Watches:
         self.check(targets, caller)  # all of them or none: nothing has begun yet
         watch = Watch(targets, caller, self._leave)
         self._watches[watch] = None
+        self._watched += len(targets)
         for interest, target in watch.interests.items():
             self._attach(interest, self._source(target, caller))
         return watch
@@ -118,6 +120,7 @@ class Watches:
 
     def _leave(self, watch: Watch) -> None:
         del self._watches[watch]
+        self._watched -= len(watch.interests)
         for interest in watch.interests:
             self._detach(interest)
 
