@@ -146,6 +146,7 @@ async def test_an_answer_to_nothing_is_taken_and_changes_nothing(talker: Talker)
         assert said.status_code == 202
 
 
+@pytest.mark.promise(6)
 async def test_a_cancel_reaches_the_backend_from_any_frontend_and_the_request_is_answered(lines: Line, talker: Talker):
     async with talker.stream(tool("work", {"seconds": 120}, number=7)) as events:
         await taken(events, 1)
@@ -165,6 +166,7 @@ async def test_a_cancel_names_its_request_exactly(lines: Line, talker: Talker):
         assert (await rest(events))[-1].message["result"]["structuredContent"] == {"result": "done"}
 
 
+@pytest.mark.promise(6)
 async def test_a_run_whose_client_never_comes_again_ends_with_its_grace(bare_line: Line, http: httpx.AsyncClient):
     await bare_line.start_pooler(TALKING)
     await bare_line.start_frontend(detach_grace_seconds=0.5)
