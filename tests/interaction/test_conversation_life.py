@@ -152,6 +152,20 @@ async def test_what_holds_for_every_request_holds_in_conversations(bare_line: Li
     assert (await talking.post({"no": "message"})).status_code == 400
 
 
+async def test_a_page_in_a_browser_may_have_a_conversation(bare_line: Line, http: httpx.AsyncClient):
+    await bare_line.start_pooler(TALKING)
+    await bare_line.start_frontend(allowed_origins=["https://app.example.com"])
+    origin = {"origin": "https://app.example.com"}
+    talking = Talker(http, url(bare_line, 0))
+    await talking.open()
+    answer = await talking.post(request(1, "ping"), **origin)
+    assert answer.headers["access-control-allow-origin"] == origin["origin"]
+    assert "mcp-session-id" in answer.headers["access-control-expose-headers"].lower()
+    for method in ("GET", "DELETE"):
+        asking = {**origin, "access-control-request-method": method, "access-control-request-headers": "mcp-session-id"}
+        assert (await http.options(talking.url, headers=asking)).status_code == 200
+
+
 async def test_who_only_listens_does_not_keep_out_who_calls(bare_line: Line, http: httpx.AsyncClient):
     await bare_line.start_pooler(TALKING)
     await bare_line.start_frontend(calls_max=1)
