@@ -15,7 +15,7 @@ from pooler.errors import Fault
 from pooler.runtime import survivors
 from pooler.runtime.driver import Driver
 from pooler.runtime.slotfiles import Leftover
-from pooler.runtime.turns import Outcome, Turn
+from pooler.runtime.turns import Errand, Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -141,8 +141,8 @@ class Adoption:
                 answered.set_result(outcome)
 
         now = driver.now
-        turn = Turn(now, now + seconds, now + seconds + ASK_SECONDS, operation=CENSUS, timeout_seconds=ASK_SECONDS)
-        turn.errand, turn.deliver = ask, hear
+        turn = Errand(now, now + seconds, now + seconds + ASK_SECONDS, operation=CENSUS, timeout_seconds=ASK_SECONDS)
+        turn.work, turn.deliver = ask, hear
         driver.send(turn)
         outcome = await answered
         if isinstance(outcome.result, Fault):

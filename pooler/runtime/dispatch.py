@@ -112,18 +112,22 @@ def _refuse(constant: str) -> None:
 class Call(Turn):
     """A turn that knows the way back. (Ten thousand may wait: a closure for each way would take 200 bytes more.)"""
 
-    driver: Driver
+    route: Route
     dispatcher: "Dispatcher"
     told: Callable[[Outcome], None]
     carrier: Carrier | None = None
     """Who carries it out instead of the pool, where a connection is kept for its caller."""
-    paging: Paging | None = None
+
+    @property
+    def driver(self) -> Driver:
+        """Of the pool that it goes to."""
+        return self.route.driver
 
     def take_along(self, hands: Hands) -> Extras:
         """A window as well, when its result may have more pages than one."""
         extras = self.extras or NO_EXTRAS
-        if self.paging is not None and extras.pages is None:
-            extras = extras._replace(pages=self.dispatcher.kept.window(self.paging, self, hands))
+        if self.route.paging is not None and extras.pages is None:
+            extras = extras._replace(pages=self.dispatcher.kept.window(self.route.paging, self, hands))
             self.extras = extras
         return extras
 
@@ -224,7 +228,7 @@ class Dispatcher:
         now = self.clock()
         deadline = now + request.timeout_seconds
         call = Call(
-            driver=route.driver,
+            route=route,
             dispatcher=self,
             told=deliver,
             asked_at=now,
@@ -239,7 +243,6 @@ class Dispatcher:
             deadline=deadline,
             timeout_seconds=route.timeout_seconds,
             carrier=carrier,
-            paging=route.paging,
         )
         confirm, given = (route.confirm, request.input) if cursor is None else ("", None)
         question = self._open(call, confirm, given, news)

@@ -21,7 +21,7 @@ from pooler.core.states import GrantState
 from pooler.errors import Fault
 from pooler.runtime.driver import Driver
 from pooler.runtime.faults import FATES
-from pooler.runtime.turns import Hands, Kit, Outcome, Timing, Turn
+from pooler.runtime.turns import Errand, Hands, Kit, Outcome, Timing, Turn
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ Run = Callable[[Kit, Connection, float], Awaitable[Answer]]
 
 
 @dataclass(slots=True, eq=False)
-class Holding(Turn):
+class Holding(Errand):
     """A hold's own turn: it lasts as long as its caller likes, so nothing can be learned from it."""
 
     teaches: ClassVar[bool] = False
@@ -115,7 +115,7 @@ class Hold(ABC):
             caller=like.caller,
             timeout_seconds=float("inf"),
         )
-        self.turn.errand, self.turn.deliver = self._keep, self._over
+        self.turn.work, self.turn.deliver = self._keep, self._over
         self.jobs: deque[Job] = deque()
         """Those that wait, the next one first."""
         self.job: Job | None = None

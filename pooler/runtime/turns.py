@@ -63,6 +63,9 @@ class Extras(NamedTuple):
 
 NO_EXTRAS = Extras()
 
+Doing = Callable[[Connection], Awaitable[Answer]]
+"""What is done on a connection."""
+
 
 @dataclass(slots=True, eq=False)
 class Turn(Waiter):
@@ -82,9 +85,12 @@ class Turn(Waiter):
     """Whether its work has outlived its bound, and is being cancelled."""
     retried: bool = False
     """Whether it has been sent a second time already."""
-    errand: Callable[[Connection], Awaitable[Answer]] | None = None
-    """What it does instead of an operation, for one of the pool's own."""
     extras: Extras | None = None
+
+    @property
+    def errand(self) -> Doing | None:
+        """What it does instead of an operation."""
+        return None
 
     def take_along(self, hands: Hands) -> Extras:
         """What its work takes along, when it is begun. Those who wait need not have it: there may be many of them."""
@@ -96,3 +102,15 @@ class Turn(Waiter):
             return Timing(queue=now - self.asked_at)
         backend = 0.0 if began is None else now - began
         return Timing(self.queue_seconds, self.start_seconds, self.reset_seconds, backend)
+
+
+@dataclass(slots=True, eq=False)
+class Errand(Turn):
+    """A turn of the pool's own."""
+
+    work: Doing | None = None
+
+    @property
+    def errand(self) -> Doing | None:
+        """What it does instead of an operation."""
+        return self.work

@@ -19,7 +19,7 @@ from pooler.backends.base import Adapter, Answer, BackendError, Caller, Connecti
 from pooler.core.states import ConnectionState
 from pooler.errors import Fault
 from pooler.runtime.driver import Driver
-from pooler.runtime.turns import Outcome, Turn
+from pooler.runtime.turns import Errand, Outcome
 from pooler.runtime.watches.polling import Spawn
 from pooler.runtime.watches.source import Key, Source
 
@@ -38,7 +38,7 @@ GIVEN_BACK = Answer(b"{}")
 
 
 @dataclass(slots=True, eq=False)
-class Ear(Turn):
+class Ear(Errand):
     """The turn that holds the connection, for as long as it lasts: nothing can be learned from that."""
 
     teaches: ClassVar[bool] = False
@@ -143,7 +143,7 @@ class Listening:
             timeout_seconds=float("inf"),
             retried=True,  # what it has heard is of the connection that it was begun on
         )
-        turn.errand, turn.deliver = self._attend, partial(_settle, ended)
+        turn.work, turn.deliver = self._attend, partial(_settle, ended)
         driver.send(turn)
         try:
             outcome = await ended
