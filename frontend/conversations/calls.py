@@ -118,7 +118,7 @@ class Calls:
             except PoolerError as error:
                 await put(event(telling.failed(error)))
 
-        return self._streams.respond(feed)
+        return self._streams.respond(feed, resumable=talk.opens_streams)
 
     def _bounded(self, happened: RunEvent | ResourceChanged) -> RunEvent:
         """Raises PoolerError for a result that is larger than what this frontend passes on."""

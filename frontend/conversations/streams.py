@@ -33,40 +33,45 @@ class Streams:
     """All that this process has open."""
 
     def __init__(self) -> None:
-        self._open: set[anyio.CancelScope] = set()
+        self._open: dict[anyio.CancelScope, bool] = {}
+        """Whether each can be gone on with elsewhere."""
         self._leaving = False
 
     def __len__(self) -> int:
         return len(self._open)
 
     def leave(self) -> None:
-        """Ends them, as a server ends a stream: their clients go on elsewhere. Any later one ends as it begins."""
+        """Ends those that can be gone on with elsewhere, as a server ends a stream; later ones end as they begin."""
         self._leaving = True
-        for scope in self._open:
-            scope.cancel()
+        for scope, resumable in self._open.items():
+            if resumable:
+                scope.cancel()
 
-    def respond(self, feed: Feed) -> ASGIApp:
-        """Answers a request with a stream. It ends when the feed does; the feed is cancelled when the client leaves."""
+    def respond(self, feed: Feed, resumable: bool = True) -> ASGIApp:
+        """Answers a request with a stream. It ends when the feed does; the feed is cancelled when the client leaves.
+
+        One that is not `resumable` is left to the server's own grace when this process leaves.
+        """
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
             # No buffer: whoever feeds it goes at the client's own pace.
             writer, reader = anyio.create_memory_object_stream[ServerSentEvent](0)
-            pump = partial(self._pump, feed, writer)
+            pump = partial(self._pump, feed, resumable, writer)
             with reader:
                 response = EventSourceResponse(reader, data_sender_callable=pump, headers=HEADERS, ping=PING_SECONDS)
                 await response(scope, receive, send)
 
         return respond
 
-    async def _pump(self, feed: Feed, writer: "MemoryObjectSendStream[ServerSentEvent]") -> None:
+    async def _pump(self, feed: Feed, resumable: bool, writer: "MemoryObjectSendStream[ServerSentEvent]") -> None:
         with writer, anyio.CancelScope() as own:
-            self._open.add(own)
+            self._open[own] = resumable
             try:
-                if self._leaving:
+                if self._leaving and resumable:
                     own.cancel()
                 await feed(writer.send)
             finally:
-                self._open.discard(own)
+                del self._open[own]
 
 
 def opening(name: str | None = None) -> ServerSentEvent:

@@ -112,6 +112,23 @@ async def test_streams_end_properly_when_the_process_leaves_and_later_ones_as_th
     assert (late.ended, "data" in late.text) == (True, False)
 
 
+async def test_a_stream_that_cannot_be_gone_on_with_is_fed_to_its_end_when_the_process_leaves():
+    fed = asyncio.Event()
+
+    async def feed(put: Put) -> None:
+        await put(event({"first": 1}))
+        await fed.wait()
+        await put(event({"last": 1}))
+
+    kept, client = Streams(), Client()
+    task = asyncio.ensure_future(kept.respond(feed, resumable=False)(SCOPE, client.receive, client.send))
+    await client.until(lambda: "first" in client.text)
+    kept.leave()
+    fed.set()
+    await task
+    assert ("last" in client.text, client.ended) == (True, True)
+
+
 async def test_a_slow_client_slows_who_feeds_its_stream():
     fed: list[int] = []
 
