@@ -44,7 +44,7 @@ def completion_of(body: bytes, prefix: str) -> dict[str, Any]:
     """MCP's form of a table or a list. `prefix`: what to filter by, empty when the operation did that."""
     answer = orjson.loads(body)
     values = [value for value in _texts(answer) if value.casefold().startswith(prefix.casefold())]
-    cut = bool(answer.get("truncated"))
+    cut = bool(answer.get("truncated") or answer.get("next_cursor"))
     completion: dict[str, Any] = {"values": values[:VALUES_MAX], "hasMore": cut or len(values) > VALUES_MAX}
     if not cut:
         completion["total"] = len(values)

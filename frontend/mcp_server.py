@@ -178,7 +178,7 @@ class McpServer:
         settled = (params.context.arguments if params.context else None) or {}
         arguments = completion.arguments_for(operation, name, text, settled)
         encoded = checked_arguments(catalogue, operation, arguments)
-        reply = await self._pooler.call(self._call(ctx, operation, encoded))
+        reply = await self._pooler.call(replace(self._call(ctx, operation, encoded), first_page_only=True))
         if reply.content:
             return workers_own(types.CompleteResult, operation.name, reply)
         return completion.completion_of(reply.body, "" if arguments.keys() & {name, "value"} else text)
@@ -217,6 +217,7 @@ class McpServer:
             client_capabilities=orjson.dumps(capabilities) if capabilities else b"",
             input_responses=orjson.dumps(given["inputResponses"]) if given.get("inputResponses") else b"",
             request_state=given.get("requestState") or "",
+            first_page_only=not operation.tool,
         )
 
 

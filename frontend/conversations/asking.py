@@ -61,6 +61,7 @@ def asked(
         request_id=uuid.uuid4().hex,
         traceparent=traceparent_in(given.get("_meta"), headers),
         conversation=talk.handle,
+        first_page_only=not prepared.operation.tool,
     )
     terms = Terms(
         detach_grace_ms=round(settings.detach_grace_seconds * 1000),

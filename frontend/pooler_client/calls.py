@@ -44,6 +44,8 @@ class Call:
     """What the user answered to a reply that asked: MCP's `inputResponses`, a JSON object; or empty."""
     request_state: str = ""
     """What came with the reply that asked, or empty."""
+    first_page_only: bool = False
+    """Whether nobody can go on with its table: then nothing of the rest is kept."""
 
     @property
     def repeatable(self) -> bool:

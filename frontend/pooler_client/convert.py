@@ -41,6 +41,7 @@ def request_of(call: Call, timeout_seconds: float) -> pb.CallRequest:
         arguments=call.arguments,
         input_responses=call.input_responses,
         request_state=call.request_state,
+        first_page_only=call.first_page_only,
     )
 
 

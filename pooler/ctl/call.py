@@ -90,3 +90,5 @@ def _print_table(answer: dict[str, Any]) -> None:
     Console(highlight=False).print(table)
     if answer.get("truncated"):
         print(f"cut after {answer['row_count']} rows", file=sys.stderr)
+    if cursor := answer.get("next_cursor"):
+        print(f"there is more: the same again, with cursor={cursor}", file=sys.stderr)

@@ -56,6 +56,8 @@ class Request:
     traceparent: str = ""
     input: Input | None = None
     """What the client can be asked, its user's answers, and the sealed state that they belong to; where any came."""
+    first_page_only: bool = False
+    """Whether nobody will go on with its result."""
     conversation: str = ""
     """The handle of the one that the call belongs to, or empty."""
 
@@ -221,6 +223,8 @@ class Dispatcher:
         if self.draining and not session:  # a session has its grace: it may be brought to its end
             raise _draining()
         cursor = self._cursor(route, arguments, request)
+        if request.first_page_only:
+            route = replace(route, paging=None)
         caller = _caller(request)
         carrier = None
         if route.desk is not None and not isinstance(cursor, Spooled):

@@ -33,6 +33,7 @@ def request(message: pb.CallRequest, rpc_seconds: float | None) -> Request:
         traceparent=context.traceparent,
         input=given(message),
         conversation=context.conversation,
+        first_page_only=message.first_page_only,
     )
 
 

@@ -130,5 +130,6 @@ def test_no_more_than_a_hundred_values_are_told() -> None:
 
 
 def test_a_cut_table_has_more_and_nobody_knows_how_much() -> None:
-    table = {"columns": ["c"], "rows": [["a"]], "row_count": 1, "truncated": True}
-    assert completed(table) == {"values": ["a"], "hasMore": True}
+    for more in ({"truncated": True}, {"next_cursor": "cursor.x.y"}):
+        table = {"columns": ["c"], "rows": [["a"]], "row_count": 1, **more}
+        assert completed(table) == {"values": ["a"], "hasMore": True}

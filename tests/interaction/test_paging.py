@@ -166,3 +166,29 @@ async def test_a_conversations_cursors_end_with_it(line: Line) -> None:
         assert (await refusal(data, kept["next_cursor"]))[:2] == ("NOT_FOUND", "HANDLE_EXPIRED")
         reply = await data.FetchPage(pb.FetchPageRequest(context=context(), cursor=other["next_cursor"]))
     assert orjson.loads(reply.result)["rows"][0][0] == PAGE_ROWS
+
+
+async def test_of_a_result_that_nobody_will_go_on_with_nothing_is_kept(line: Line) -> None:
+    async with stub(line) as data:
+        request = wire.request("many", count=ROWS)
+        request.first_page_only = True
+        table = orjson.loads((await data.Call(request)).result)
+    assert (table["row_count"], table["truncated"], "next_cursor" in table) == (PAGE_ROWS, True, False)
+
+
+async def test_a_resource_that_is_no_tool_is_cut_to_its_first_page_and_says_so(bare_line: Line, era: str) -> None:
+    arguments = {"count": {"type": "integer", "default": ROWS}}
+    operations = {
+        "all": {**MANY, "arguments": arguments, "tool": False, "resource": "sim://all"},
+        "tool": {**MANY, "arguments": arguments, "resource": "sim://tool"},
+    }
+    await bare_line.start_pooler({**SIMULATED, "operations": operations, "prompts": {}})
+    await bare_line.start_frontend()
+    async with bare_line.client(era) as client:
+        cut, whole = [
+            orjson.loads(getattr((await client.read_resource(uri)).contents[0], "text", ""))
+            for uri in ("sim://all", "sim://tool")
+        ]
+        assert (cut.get("truncated"), "next_cursor" in cut) == (True, False)
+        second = (await client.call_tool("tool", {"cursor": whole["next_cursor"]})).structured_content
+    assert second["rows"][0][0] == PAGE_ROWS

@@ -347,6 +347,7 @@ class CallRequest(_message.Message):
     ARGUMENTS_FIELD_NUMBER: _builtins.int
     INPUT_RESPONSES_FIELD_NUMBER: _builtins.int
     REQUEST_STATE_FIELD_NUMBER: _builtins.int
+    FIRST_PAGE_ONLY_FIELD_NUMBER: _builtins.int
     operation: _builtins.str
     """The operation's name in the catalogue."""
     arguments: _builtins.bytes
@@ -355,6 +356,8 @@ class CallRequest(_message.Message):
     """What the user answered to an INPUT_REQUIRED result: MCP's `inputResponses`, a JSON object; or empty."""
     request_state: _builtins.str
     """The `requestState` that came with it, or empty."""
+    first_page_only: _builtins.bool
+    """Nobody will go on with it: a table is cut to its first page, without a cursor, and nothing is kept of the rest."""
     @_builtins.property
     def context(self) -> Global___CallContext: ...
     def __init__(
@@ -365,10 +368,11 @@ class CallRequest(_message.Message):
         arguments: _builtins.bytes = ...,
         input_responses: _builtins.bytes = ...,
         request_state: _builtins.str = ...,
+        first_page_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "context", b"context", "input_responses", b"input_responses", "operation", b"operation", "request_state", b"request_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "context", b"context", "first_page_only", b"first_page_only", "input_responses", b"input_responses", "operation", b"operation", "request_state", b"request_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
