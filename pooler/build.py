@@ -130,7 +130,8 @@ def run_bounds(settings: RunSettings) -> RunBounds:
     )
 
 
-def _paging(name: str, operation: OperationConfig) -> Paging | None:
+def paging(name: str, operation: OperationConfig) -> Paging | None:
+    """How an operation's results are cut into pages; None where there is one and no more."""
     if not operation.has_pages:
         return None
     keys = tuple(key.name for key in by_key.keys(operation.order_by or ()))
@@ -199,7 +200,7 @@ def _configured(config: Config, drivers: Mapping[str, Driver], desks: Mapping[st
                 argument: schema["default"] for argument, schema in operation.arguments.items() if "default" in schema
             },
             confirm=operation.confirm or "",
-            paging=_paging(name, operation),
+            paging=paging(name, operation),
             desk=desks.get(operation.backend),
         )
         for name, operation in config.operations.items()
