@@ -89,7 +89,7 @@ FORMS = [
 ]
 
 
-@pytest.mark.parametrize(("value", "form"), FORMS, ids=[repr(value)[:40] for value, _ in FORMS])
+@pytest.mark.parametrize(("value", "form"), FORMS, ids=[f"{type(value).__name__} {form[:40]}" for value, form in FORMS])
 def test_a_value_has_its_form_whatever_stands_beside_it(value: Any, form: str) -> None:
     assert encode([value]).decode() == f"[{form}]"
     assert encode([[value, None]]).decode() == f"[[{form},null]]"
