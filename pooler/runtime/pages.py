@@ -78,6 +78,7 @@ class Result:
 
     __slots__ = (
         "_account",
+        "_columns",
         "_cutter",
         "_fault",
         "_first",
@@ -104,6 +105,9 @@ class Result:
         """Until its work is over."""
         self._paging = (rows_max, bytes_max)
         self._cutter: Cutter | None = None
+        """Until then as well."""
+        self._columns = b""
+        """Their names, written."""
         self._first: bytes | None = None
         """The first page, once it was told, until the work is over."""
         self._made = 0
@@ -127,6 +131,7 @@ class Result:
     def open(self, columns: Sequence[str]) -> None:
         """The result is a table with these columns; what an earlier attempt has brought is forgotten."""
         self._cutter = Cutter(columns, *self._paging, CURSOR_BYTES)
+        self._columns = self._cutter.columns
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         """More rows. Raises BackendError (TOO_LARGE) for one that fits no page."""
@@ -159,7 +164,7 @@ class Result:
         cut = self._cutter.rest()
         if self._spool is None:
             self._end()
-            return page_body(self._cutter.columns, cut, TRUNCATED if more else b"")
+            return page_body(self._columns, cut, TRUNCATED if more else b"")
         first, self._first = self._first or b"", None
         self._put(cut, _CUT if more else _LAST)
         self._end()
@@ -223,11 +228,10 @@ class Result:
 
     def _tell(self, cut: Cut) -> None:
         assert self._turn is not None
-        assert self._cutter is not None
         self._spool, self._account = self._keeper.keep(self, self._turn)
         self._made = FIRST_PAGE
         cursor = next_cursor(self._keeper.cursor(self, FIRST_PAGE + 1))
-        self._first = page_body(self._cutter.columns, cut, cursor)
+        self._first = page_body(self._columns, cut, cursor)
         self._hands.deliver_early(self._turn, Answer(self._first))
 
     def _put(self, cut: Cut, mark: bytes) -> None:
@@ -237,12 +241,11 @@ class Result:
         self.nudge()
 
     def _body(self, number: int, record: bytes) -> bytes:
-        assert self._cutter is not None
         mark, count, rows = record[:1], record[1 : 1 + _COUNT_BYTES], record[1 + _COUNT_BYTES :]
         cut = Cut(rows, int.from_bytes(count, "big"))
         if mark == _MORE:
-            return page_body(self._cutter.columns, cut, next_cursor(self._keeper.cursor(self, number + 1)))
-        return page_body(self._cutter.columns, cut, TRUNCATED if mark == _CUT else b"")
+            return page_body(self._columns, cut, next_cursor(self._keeper.cursor(self, number + 1)))
+        return page_body(self._columns, cut, TRUNCATED if mark == _CUT else b"")
 
     async def _complete(self, number: int) -> None:
         """Waits until a page is complete. Raises the fault because of which it never will be."""
@@ -282,7 +285,7 @@ class Result:
                 self._watchers.remove(watcher)
 
     def _end(self) -> None:
-        self._turn = None
+        self._turn = self._cutter = None
         self.nudge()
 
 

@@ -21,6 +21,7 @@ from pooler.core import cursors
 from pooler.core.cursors import BOOT_BYTES, Cursor, Keyed, Spooled
 from pooler.errors import Fault, Reason
 from pooler.runtime import keyed
+from pooler.runtime.alarms import EARLY_SECONDS
 from pooler.runtime.handles import REMEDIES, Sealer, expired, unknown
 from pooler.runtime.pages import Limits, Result
 from pooler.runtime.spool import Place, Spool
@@ -33,8 +34,8 @@ CURSOR_SECONDS = 86_400.0
 """How long a cursor opens at the most. What it stands for is given up earlier, unless it is fetched by key."""
 CURSOR = "cursor"
 """The argument of a call that goes on."""
-RESULT_BYTES = 4096
-"""What a kept result costs beside its rows, as its tenant's account has it; about 3 kB were measured."""
+RESULT_BYTES = 6144
+"""What a kept result costs beside its rows, as its tenant's account has it; 5.5 kB were measured."""
 
 
 class Paging(NamedTuple):
@@ -97,8 +98,7 @@ class _Kept:
     operation: str
     digest: bytes
     conversation: str
-    touched_at: float
-    timer: asyncio.TimerHandle | None = None
+    touched_at: float = 0.0
 
 
 class Results:
@@ -115,6 +115,9 @@ class Results:
         self._boot = secrets.token_bytes(BOOT_BYTES)
         self._numbers = itertools.count(1)
         self._kept: dict[int, _Kept] = {}
+        """By number; whoever has not been asked for longest comes first."""
+        self._timer: asyncio.TimerHandle | None = None
+        """Of that one: a timer for each would cost more than all else of a small result."""
         self._accounts: dict[str, TenantAccount] = {}
 
     def __repr__(self) -> str:
@@ -150,7 +153,7 @@ class Results:
         come in time, and whatever ended the work before they came.
         """
         kept = self._found(cursor)
-        kept.touched_at = self._clock()
+        self._touch(kept)
         try:
             async with asyncio.timeout(timeout_seconds):
                 return Answer(await kept.result.page(cursor.page))
@@ -161,7 +164,8 @@ class Results:
                 "being fetched. Ask for it again, with the same cursor.",
             ) from None
         finally:
-            kept.touched_at = self._clock()
+            if cursor.result in self._kept:
+                self._touch(kept)
 
     # How it is kept
 
@@ -176,6 +180,7 @@ class Results:
         for account in self._accounts.values():
             account.bytes_max = limits.tenant_bytes
             account.add(0)
+        self._watch()
 
     def keep(self, result: Result, turn: Turn) -> tuple[Spool, TenantAccount]:
         """Takes a result in that has a second page."""
@@ -184,15 +189,16 @@ class Results:
         if account is None:
             account = self._accounts[turn.tenant] = TenantAccount(self._limits.tenant_bytes)
         account.add(RESULT_BYTES)
-        kept = self._kept[result.number] = _Kept(
+        kept = _Kept(
             result,
             Owner(turn.tenant, turn.caller.principal),
             turn.operation,
             cursors.digest(turn.operation, turn.arguments),
             turn.caller.conversation,
-            self._clock(),
         )
-        self._look_in(kept, self._limits.keep_seconds)
+        self._touch(kept)
+        if self._timer is None:
+            self._watch()
         return Spool(self._place, self._limits.memory_bytes, account), account
 
     def cursor(self, result: Result, page: int) -> str:
@@ -211,6 +217,7 @@ class Results:
         """Gives up everything: the pooler ends, and nobody will be able to fetch it."""
         for kept in list(self._kept.values()):
             self._drop(kept)
+        self._watch()
 
     def _found(self, cursor: Spooled) -> _Kept:
         if cursor.boot != self._boot:
@@ -223,23 +230,38 @@ class Results:
             expired("cursor")
         return kept
 
-    def _look_in(self, kept: _Kept, seconds: float) -> None:
-        kept.timer = asyncio.get_running_loop().call_later(seconds, self._give_up_unless_wanted, kept)
+    def _touch(self, kept: _Kept) -> None:
+        """Somebody wants it: it goes to the end of those who wait to be given up."""
+        self._kept.pop(kept.result.number, None)
+        self._kept[kept.result.number] = kept
+        kept.touched_at = self._clock()
 
-    def _give_up_unless_wanted(self, kept: _Kept) -> None:
-        left = kept.touched_at + self._limits.keep_seconds - self._clock()
-        if kept.result.busy:
-            self._look_in(kept, self._limits.keep_seconds)
-        elif left > 0:
-            self._look_in(kept, left)
-        else:
+    def _watch(self) -> None:
+        """Sets the timer for whoever is to be given up next."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for kept in self._kept.values():
+            left = kept.touched_at + self._limits.keep_seconds - self._clock()
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, left), self._give_up)
+            break
+
+    def _give_up(self) -> None:
+        """Drops whoever has not been asked for in time, unless somebody is waiting for it."""
+        self._timer = None
+        since = self._clock() - self._limits.keep_seconds + EARLY_SECONDS
+        for kept in list(self._kept.values()):
+            if kept.touched_at > since:
+                break
+            if kept.result.busy:
+                self._touch(kept)
+                continue
             log.info("a result was not fetched in time, it is given up", operation=kept.operation, result=kept.result)
             self._drop(kept)
+        self._watch()
 
     def _drop(self, kept: _Kept) -> None:
         del self._kept[kept.result.number]
-        if kept.timer is not None:
-            kept.timer.cancel()
         kept.result.drop()
         account = self._accounts[kept.owner.tenant]
         account.add(-RESULT_BYTES)

@@ -8,7 +8,6 @@ ends. Nothing here knows what a record says, whom it belongs to, or how long it 
 import asyncio
 import os
 import tempfile
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -95,6 +94,18 @@ class _Segment:
 class Spool:
     """One log. One task puts and settles, any number of others read."""
 
+    __slots__ = (
+        "_account",
+        "_closed",
+        "_in_memory",
+        "_memory",
+        "_memory_bytes",
+        "_place",
+        "_segments",
+        "_start",
+        "end",
+    )
+
     def __init__(self, place: Place, memory_bytes: int, account: Account) -> None:
         """`memory_bytes`: about how much may stay in memory, once `settle` has been awaited."""
         self.end = 0
@@ -105,7 +116,7 @@ class Spool:
         self._start = 0
         self._memory: dict[int, bytes] = {}
         self._in_memory = 0
-        self._segments: deque[_Segment] = deque()
+        self._segments: list[_Segment] = []
         self._closed = False
 
     def __repr__(self) -> str:
@@ -151,14 +162,14 @@ class Spool:
         while self._memory and (first := next(iter(self._memory))) < before:
             self._forget(first)
         while len(self._segments) > 1 and self._segments[0].end <= before:  # the last one may be growing
-            self._segments.popleft().give_up()
+            self._segments.pop(0).give_up()
 
     def close(self) -> None:
         """Drops everything."""
         self._closed = True
         self.free(self.end)
         while self._segments:
-            self._segments.popleft().give_up()
+            self._segments.pop().give_up()
 
     def _segment(self, start: int) -> _Segment:
         """The file that goes on at this offset."""

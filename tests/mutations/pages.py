@@ -44,8 +44,8 @@ BREAKS = (
         37,
         "never gives up what nobody fetches",
         RESULTS,
-        "result=kept.result)\n            self._drop(kept)",
-        "result=kept.result)",
+        "if kept.touched_at > since:",
+        "if kept.touched_at:",
     ),
     Break(
         37,
