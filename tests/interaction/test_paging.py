@@ -1,7 +1,9 @@
 """Results page by page through the whole line: by an MCP client, and by a program that has nothing but the cursor."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -192,3 +194,64 @@ async def test_a_resource_that_is_no_tool_is_cut_to_its_first_page_and_says_so(b
         assert (cut.get("truncated"), "next_cursor" in cut) == (True, False)
         second = (await client.call_tool("tool", {"cursor": whole["next_cursor"]})).structured_content
     assert second["rows"][0][0] == PAGE_ROWS
+
+
+@pytest.fixture
+async def shop(bare_line: Line, tmp_path: Path) -> Line:
+    """A pooler over a table that is read by key."""
+    with sqlite3.connect(tmp_path / "shop.db") as database:
+        database.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT)")
+        database.executemany("INSERT INTO orders VALUES (?, ?)", [(n, "C" * (n % 2)) for n in range(ROWS)])
+    by_key = {
+        "backend": "shop",
+        "statement": "SELECT id FROM orders WHERE customer <> :customer",
+        "arguments": {"customer": {"type": "string"}},
+        "effect": "read",
+        "page_rows": PAGE_ROWS,
+        "order_by": ["id desc"],
+    }
+    url = f"sqlite:///{tmp_path / 'shop.db'}"
+    await bare_line.start_pooler(
+        {
+            "backends": {"shop": {"kind": "sqlalchemy", "url": url, "pool": {"cap": 1}}},
+            "operations": {"by_key": by_key},
+        }
+    )
+    return bare_line
+
+
+async def test_pages_by_key_are_fetched_by_their_cursor_alone_where_the_arguments_are_short(shop: Line) -> None:
+    async with stub(shop) as data:
+        tables = [orjson.loads((await data.Call(wire.request("by_key", customer="C"))).result)]
+        while cursor := tables[-1].get("next_cursor"):
+            reply = await data.FetchPage(pb.FetchPageRequest(context=context(), cursor=cursor))
+            tables.append(orjson.loads(reply.result))
+    assert [row[0] for table in tables for row in table["rows"]] == list(range(ROWS - 2, -1, -2))
+
+
+async def test_a_cursor_by_key_that_has_no_room_for_its_arguments_asks_for_them(shop: Line) -> None:
+    async with stub(shop) as data:
+        long = "x" * 200
+        cursor = orjson.loads((await data.Call(wire.request("by_key", customer=long))).result)["next_cursor"]
+        status, reason, words = await refusal(data, cursor)
+        assert (status, reason) == ("INVALID_ARGUMENT", "INVALID_ARGUMENTS")
+        assert "call by_key again with them, and with the cursor as `cursor`" in words
+        table = orjson.loads((await data.Call(wire.request("by_key", customer=long, cursor=cursor))).result)
+    assert table["rows"][0] == [ROWS - 1 - PAGE_ROWS]
+
+
+async def test_a_reload_that_changes_the_keys_ends_the_cursors_that_went_by_them(shop: Line) -> None:
+    async with stub(shop) as data:
+        cursor = orjson.loads((await data.Call(wire.request("by_key", customer="C"))).result)["next_cursor"]
+        operations = {
+            "by_key": {
+                "backend": "shop",
+                "statement": "SELECT id, customer FROM orders WHERE customer <> :customer",
+                "arguments": {"customer": {"type": "string"}},
+                "effect": "read",
+                "order_by": ["customer", "id"],
+            }
+        }
+        await shop.reload({"operations": operations})
+        with pytest.raises(grpc.aio.AioRpcError, match="This cursor belongs to another call"):
+            await data.Call(wire.request("by_key", customer="C", cursor=cursor))
