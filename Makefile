@@ -10,8 +10,9 @@ SOURCES := frontend pooler protos tests
 run: $(INSTALLED)
 	$(BIN)/penstock up
 
+# Two at a time, since most tests wait for somebody; one file's share one process, and with it their servers.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check $(SOURCES)
