@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -46,6 +47,7 @@ async def _run(config: Config) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     await pooler.start()
+    gc.freeze()  # the program itself stays: a full collection would look through it, 60 ms in which everybody waits
     reloader = loop.create_task(_reload_when(reload, pooler))
     await stop.wait()
     reloader.cancel()
