@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ class ProcessSubject(Subject):
         before = await self.connections()
         os.kill(connection.worker.pid, signal.SIGKILL)
         await eventually(before - 1, self.connections, "workers")
+        # Nobody can ask a worker without `ping`; the end of its output is heard in a turn of the loop of its own.
+        await eventually(1, partial(_broken, connection), "the connection's own notice")
 
     def unreachable(self) -> Adapter[Any, Any]:
         script = f"import sys; sys.exit('cannot log in with {SECRET}')"
@@ -82,3 +85,7 @@ class ProcessSubject(Subject):
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     with tempfile.TemporaryDirectory() as folder:
         yield ProcessSubject(Path(folder), "--declare", "ping,reset,cancel")
+
+
+async def _broken(connection: WorkerConnection) -> int:
+    return connection.broken is not None
