@@ -119,7 +119,7 @@ async def test_a_run_tells_what_happens_to_it_and_ends_with_its_page(pooler: Lin
     assert events[5].log.level == "info"
     assert events[-2].page.reply.result == b'{"result":"3 steps"}'
     assert not events[-1].done.HasField("error")
-    assert events[-1].done.timing.backend_us >= 590_000  # a loop counts in whole milliseconds, and may be early by one
+    assert events[-1].done.timing.backend_us >= 599_000  # a loop counts in whole milliseconds, and may be early by one
 
 
 @pytest.mark.promise(6)
