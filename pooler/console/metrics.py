@@ -3,16 +3,14 @@
 from collections.abc import Iterator, Mapping
 from math import inf
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pooler.clock import monotonic
 from pooler.core.states import ConnectionState
 from pooler.runtime.driver import Driver
 from pooler.runtime.tally import Histogram
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 STATES = [state for state in ConnectionState if state is not ConnectionState.GONE]
 
 
@@ -29,7 +27,6 @@ class Pools(Collector):
         yield from self._histograms()
 
     def _gauges(self) -> Iterator[Metric]:
-        now = monotonic()
         connections = _gauge("connections", "Connections that the backend may see, by state.", "state")
         cap = _gauge("cap", "The most connections that the backend may ever see.")
         queued = _gauge("queue_length", "Calls that wait for a connection.")
@@ -41,7 +38,7 @@ class Pools(Collector):
                 connections.add_metric([name, state.value], pool.count(state))
             cap.add_metric([name], pool.rules.cap)
             queued.add_metric([name], len(pool.queue))
-            oldest.add_metric([name], max(0.0, now - first.asked_at) if first else 0.0)
+            oldest.add_metric([name], driver.now - first.asked_at if first else 0.0)
             serving.add_metric([name], pool.serving)
         yield from (connections, cap, queued, oldest, serving)
 
@@ -80,11 +77,6 @@ def registry(drivers: Mapping[str, Driver]) -> CollectorRegistry:
     made = CollectorRegistry(auto_describe=False)
     made.register(Pools(drivers))
     return made
-
-
-def exposition(metrics: CollectorRegistry) -> bytes:
-    """One scrape."""
-    return generate_latest(metrics)
 
 
 def _gauge(name: str, what: str, *labels: str) -> GaugeMetricFamily:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import orjson
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pooler.console import metrics
 from pooler.runtime.driver import Driver
@@ -24,7 +25,7 @@ def application(drivers: Mapping[str, Driver], accepting: Callable[[], bool]) ->
     counted = metrics.registry(drivers)
 
     async def scrape(request: web.Request) -> web.Response:
-        return web.Response(body=metrics.exposition(counted), headers={"Content-Type": metrics.CONTENT_TYPE})
+        return web.Response(body=generate_latest(counted), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", scrape)])

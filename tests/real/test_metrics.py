@@ -1,6 +1,7 @@
 """What a scrape shows of a pool, beside what its backend counts by itself and what its callers were told."""
 
 import asyncio
+import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.behaviours.ledger import ROOT
 from tests.interaction import wire
 from tests.programs import Pooler
 from tests.real import dba as dbas
@@ -73,9 +75,10 @@ async def test_gauges_say_what_the_backend_counts_by_itself_also_while_saturated
     pooler: Pooler, counting_server: CountingServer
 ) -> None:
     async with wire.stub(pooler.address) as stub:
-        calls = [asyncio.ensure_future(outcome(stub, "work", 600, 600_000)) for _ in range(CAP + QUEUE_MAX)]
+        calls = [asyncio.ensure_future(outcome(stub, "work", 600, 600_000)) for _ in range(CAP)]
+        await until(pooler, "penstock_connections", CAP, state="in_use")  # before the queue is filled: it holds no more
+        calls += [asyncio.ensure_future(outcome(stub, "work", 600, 600_000)) for _ in range(QUEUE_MAX)]
         seen = await until(pooler, "penstock_queue_length", QUEUE_MAX)
-        seen = await until(pooler, "penstock_connections", CAP, state="in_use")
         counted = counting_server.counts()
         assert counted.busy == CAP
         assert sum(seen["penstock_connections"].values()) == counted.total <= of(seen["penstock_cap"])
@@ -115,3 +118,10 @@ async def test_every_wait_is_counted_by_how_it_ended_as_its_caller_was_told(pool
     assert of(seen["penstock_wait_seconds_sum"], outcome="timed_out") == pytest.approx(0.9, rel=0.3)
     assert of(seen["penstock_work_seconds_count"]) == CAP
     assert 1 <= of(seen["penstock_start_wait_seconds_count"]) <= CAP  # one start needed no caller: the first proof
+
+
+async def test_the_readme_names_every_metric_that_there_is_and_no_other(pooler: Pooler) -> None:
+    section = (ROOT / "README.md").read_text("utf-8").split("## What can be measured")[1].split("\n## ")[0]
+    told = set(re.findall(r"penstock_[a-z_]+", section))
+    shown = {re.sub(r"_(bucket|sum|count|created)$", "", name) for name in await scrape(pooler)}
+    assert told == shown
