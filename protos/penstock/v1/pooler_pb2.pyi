@@ -287,6 +287,34 @@ EFFECT_WRITE: Effect.ValueType  # 2
 """May change something."""
 Global___Effect: _TypeAlias = Effect  # noqa: Y015
 
+class _NearScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NearScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NearScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NEAR_SCOPE_UNSPECIFIED: _NearScope.ValueType  # 0
+    """None are."""
+    NEAR_SCOPE_TENANT: _NearScope.ValueType  # 1
+    """Those of one tenant."""
+    NEAR_SCOPE_PRINCIPAL: _NearScope.ValueType  # 2
+    """Those of one principal of one tenant."""
+    NEAR_SCOPE_SHARED: _NearScope.ValueType  # 3
+    """All of them."""
+
+class NearScope(_NearScope, metaclass=_NearScopeEnumTypeWrapper):
+    """Which callers are alike, for an operation whose answers may be kept outside the pooler."""
+
+NEAR_SCOPE_UNSPECIFIED: NearScope.ValueType  # 0
+"""None are."""
+NEAR_SCOPE_TENANT: NearScope.ValueType  # 1
+"""Those of one tenant."""
+NEAR_SCOPE_PRINCIPAL: NearScope.ValueType  # 2
+"""Those of one principal of one tenant."""
+NEAR_SCOPE_SHARED: NearScope.ValueType  # 3
+"""All of them."""
+Global___NearScope: _TypeAlias = NearScope  # noqa: Y015
+
 @_typing.final
 class CallContext(_message.Message):
     """Who calls, and how long they will wait."""
@@ -421,25 +449,95 @@ class CallReply(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
+    REUSE_FIELD_NUMBER: _builtins.int
     kind: Global___ResultKind.ValueType
     result: _builtins.bytes
     """JSON."""
     @_builtins.property
     def timing(self) -> Global___Timing: ...
+    @_builtins.property
+    def reuse(self) -> Global___Reuse:
+        """How much of it is somebody else's; absent where answers of the operation are not shared."""
+
     def __init__(
         self,
         *,
         kind: Global___ResultKind.ValueType = ...,
         result: _builtins.bytes = ...,
         timing: Global___Timing | None = ...,
+        reuse: Global___Reuse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["timing", b"timing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reuse", b"reuse", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "result", b"result", "timing", b"timing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "result", b"result", "reuse", b"reuse", "timing", b"timing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallReply: _TypeAlias = CallReply  # noqa: Y015
+
+@_typing.final
+class Reuse(_message.Message):
+    """Whether an answer was made for its caller, or had been made already."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Reuse._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Reuse._State.ValueType  # 0
+        MISS: Reuse._State.ValueType  # 1
+        """The backend was asked for this caller."""
+        HIT: Reuse._State.ValueType  # 2
+        """From the cache, within its time."""
+        STALE: Reuse._State.ValueType  # 3
+        """From the cache, past its time and within the time that a stale answer is allowed."""
+        JOINED: Reuse._State.ValueType  # 4
+        """The backend had been asked the same already for somebody else, and answered both."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    STATE_UNSPECIFIED: Reuse.State.ValueType  # 0
+    MISS: Reuse.State.ValueType  # 1
+    """The backend was asked for this caller."""
+    HIT: Reuse.State.ValueType  # 2
+    """From the cache, within its time."""
+    STALE: Reuse.State.ValueType  # 3
+    """From the cache, past its time and within the time that a stale answer is allowed."""
+    JOINED: Reuse.State.ValueType  # 4
+    """The backend had been asked the same already for somebody else, and answered both."""
+
+    STATE_FIELD_NUMBER: _builtins.int
+    AGE_MS_FIELD_NUMBER: _builtins.int
+    NEAR_MS_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    state: Global___Reuse.State.ValueType
+    age_ms: _builtins.int
+    """How long ago the backend began to make it, in milliseconds; 0 unless it comes from the cache."""
+    near_ms: _builtins.int
+    """How long whoever got it may give it again to callers that are alike, in milliseconds; 0: not at all. Over at once
+    when the stream that it came on has ended, or has said Invalidate for one of its tags.
+    """
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """By what it can be invalidated; absent unless `near_ms` is given."""
+
+    def __init__(
+        self,
+        *,
+        state: Global___Reuse.State.ValueType = ...,
+        age_ms: _builtins.int = ...,
+        near_ms: _builtins.int = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_ms", b"age_ms", "near_ms", b"near_ms", "state", b"state", "tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reuse: _TypeAlias = Reuse  # noqa: Y015
 
 @_typing.final
 class FetchPageRequest(_message.Message):
@@ -1539,22 +1637,26 @@ class ClientHello(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     BOOT_ID_FIELD_NUMBER: _builtins.int
     CALL_WINDOW_BYTES_FIELD_NUMBER: _builtins.int
+    NEAR_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The wire's revision: 1. The server answers with the one it speaks, at most this."""
     boot_id: _builtins.str
     """A random name of this process, for the log."""
     call_window_bytes: _builtins.int
     """How many bytes of each call's result may travel before the client gives credit; 0: 262,144."""
+    near: _builtins.bool
+    """Whether the client keeps answers for a while: only then are any granted (`Reuse.near_ms`), and Invalidate is sent."""
     def __init__(
         self,
         *,
         version: _builtins.int = ...,
         boot_id: _builtins.str = ...,
         call_window_bytes: _builtins.int = ...,
+        near: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "call_window_bytes", b"call_window_bytes", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "call_window_bytes", b"call_window_bytes", "near", b"near", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1659,6 +1761,7 @@ class ServerFrame(_message.Message):
     HEAD_FIELD_NUMBER: _builtins.int
     PIECE_FIELD_NUMBER: _builtins.int
     GO_AWAY_FIELD_NUMBER: _builtins.int
+    INVALIDATE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___ServerHello: ...
     @_builtins.property
@@ -1667,6 +1770,8 @@ class ServerFrame(_message.Message):
     def piece(self) -> Global___ExchangePiece: ...
     @_builtins.property
     def go_away(self) -> Global___GoAway: ...
+    @_builtins.property
+    def invalidate(self) -> Global___ExchangeInvalidate: ...
     def __init__(
         self,
         *,
@@ -1674,12 +1779,13 @@ class ServerFrame(_message.Message):
         head: Global___ExchangeHead | None = ...,
         piece: Global___ExchangePiece | None = ...,
         go_away: Global___GoAway | None = ...,
+        invalidate: Global___ExchangeInvalidate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "go_away", b"go_away", "head", b"head", "hello", b"hello", "piece", b"piece"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "go_away", b"go_away", "head", b"head", "hello", b"hello", "invalidate", b"invalidate", "piece", b"piece"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "go_away", b"go_away", "head", b"head", "hello", b"hello", "piece", b"piece"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "go_away", b"go_away", "head", b"head", "hello", b"hello", "invalidate", b"invalidate", "piece", b"piece"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "head", "piece", "go_away"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["hello", "head", "piece", "go_away", "invalidate"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -1731,6 +1837,7 @@ class ExchangeHead(_message.Message):
     TOTAL_BYTES_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
+    REUSE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     kind: Global___ResultKind.ValueType
     total_bytes: _builtins.int
@@ -1743,6 +1850,10 @@ class ExchangeHead(_message.Message):
 
     @_builtins.property
     def timing(self) -> Global___Timing: ...
+    @_builtins.property
+    def reuse(self) -> Global___Reuse:
+        """As in CallReply."""
+
     def __init__(
         self,
         *,
@@ -1752,14 +1863,41 @@ class ExchangeHead(_message.Message):
         total_bytes: _builtins.int = ...,
         result: _builtins.bytes = ...,
         timing: Global___Timing | None = ...,
+        reuse: Global___Reuse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "timing", b"timing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "reuse", b"reuse", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "kind", b"kind", "result", b"result", "timing", b"timing", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "kind", b"kind", "result", b"result", "reuse", b"reuse", "timing", b"timing", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExchangeHead: _TypeAlias = ExchangeHead  # noqa: Y015
+
+@_typing.final
+class ExchangeInvalidate(_message.Message):
+    """What was granted for any of these tags on this stream before this frame may be given to nobody any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAGS_FIELD_NUMBER: _builtins.int
+    EVERYTHING_FIELD_NUMBER: _builtins.int
+    everything: _builtins.bool
+    """Whatever its tags."""
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        everything: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["everything", b"everything", "tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExchangeInvalidate: _TypeAlias = ExchangeInvalidate  # noqa: Y015
 
 @_typing.final
 class ExchangeError(_message.Message):
@@ -1984,6 +2122,7 @@ class Operation(_message.Message):
     WATCHED_FIELD_NUMBER: _builtins.int
     ASKS_FIELD_NUMBER: _builtins.int
     LONG_AFTER_MS_FIELD_NUMBER: _builtins.int
+    NEAR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique; letters, digits, `_`, `-` and `.`, at most 128 characters."""
     title: _builtins.str
@@ -2014,6 +2153,8 @@ class Operation(_message.Message):
     """Whether it may ask its user for input before it is done."""
     long_after_ms: _builtins.int
     """Where `long`: it is offered as a task only once it has lasted so long, in milliseconds; 0: at once."""
+    near: Global___NearScope.ValueType
+    """Among whom an answer may be given again by whoever got it; NEAR_SCOPE_UNSPECIFIED: by nobody but the pooler."""
     @_builtins.property
     def completions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """By argument: the operation that completes it."""
@@ -2038,10 +2179,11 @@ class Operation(_message.Message):
         watched: _builtins.bool = ...,
         asks: _builtins.bool = ...,
         long_after_ms: _builtins.int = ...,
+        near: Global___NearScope.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks", b"asks", "completions", b"completions", "description", b"description", "effect", b"effect", "idempotent", b"idempotent", "input_schema", b"input_schema", "long", b"long", "long_after_ms", b"long_after_ms", "mime_type", b"mime_type", "name", b"name", "output_schema", b"output_schema", "queue_timeout_ms", b"queue_timeout_ms", "resource", b"resource", "timeout_ms", b"timeout_ms", "title", b"title", "tool", b"tool", "watched", b"watched"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks", b"asks", "completions", b"completions", "description", b"description", "effect", b"effect", "idempotent", b"idempotent", "input_schema", b"input_schema", "long", b"long", "long_after_ms", b"long_after_ms", "mime_type", b"mime_type", "name", b"name", "near", b"near", "output_schema", b"output_schema", "queue_timeout_ms", b"queue_timeout_ms", "resource", b"resource", "timeout_ms", b"timeout_ms", "title", b"title", "tool", b"tool", "watched", b"watched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
