@@ -20,10 +20,10 @@ from pooler.core.fairness import Share
 from pooler.core.rules import Rules
 from pooler.runtime import keyed
 from pooler.runtime.desks import Desk, Settings
-from pooler.runtime.dispatch import Route
 from pooler.runtime.driver import Driver
 from pooler.runtime.pages import Limits
 from pooler.runtime.results import Paging
+from pooler.runtime.routes import Route
 from pooler.runtime.runs import RunBounds
 from pooler.runtime.runs.log import LogBounds
 from pooler.runtime.starter import Bounds

@@ -1,174 +1,29 @@
-"""From an operation's name and JSON arguments to a turn in the right pool: look-up, validation, the bound on all calls.
+"""From an operation's name and JSON arguments to a turn in the right pool: look-up, the bound on all calls, cursors.
 
 It serves every kind of caller alike, and knows nothing of gRPC. A fault found before a pool was asked is raised; every
 later outcome is delivered.
 """
 
 import asyncio
-import json
-import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import jsonschema_rs
-import orjson
-import structlog
-
 from pooler.backends.base import Answer, Caller, Input, News
 from pooler.clock import Clock, monotonic
 from pooler.core.cursors import Cursor, Keyed, Spooled
-from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
 from pooler.runtime import keyed
+from pooler.runtime.calls import Call
 from pooler.runtime.conversations.room import Conversations
-from pooler.runtime.desks import Carrier, Desk
 from pooler.runtime.dialogue import Dialogue
-from pooler.runtime.driver import Driver
-from pooler.runtime.results import CURSOR, Paging, Results
-from pooler.runtime.turns import NO_EXTRAS, Extras, Hands, Outcome, Timing, Turn
-
-log = structlog.get_logger(__name__)
+from pooler.runtime.requests import Request
+from pooler.runtime.results import CURSOR, Results
+from pooler.runtime.routes import Route
+from pooler.runtime.turns import Extras, Outcome, Timing
 
 TIMEOUT_MAX_SECONDS = 86_400.0
-FAULTS_TOLD = 5
-"""How many things that are wrong with the arguments one answer lists."""
-
-SENTENCE_MAX = 300
-"""A fault quotes the value that does not fit; this bounds it, in characters."""
-
-BIG_INTEGER = re.compile(rb"[0-9]{19}")
-"""What may be an integer beyond 64 bits; a text that looks like one costs only time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A call as it arrived. Times in seconds from now."""
-
-    operation: str
-    arguments: bytes
-    timeout_seconds: float
-    tenant: str = "default"
-    principal: str = "anonymous"
-    priority: Priority = Priority.INTERACTIVE
-    request_id: str = ""
-    traceparent: str = ""
-    input: Input | None = None
-    """What the client can be asked, its user's answers, and the sealed state that they belong to; where any came."""
-    first_page_only: bool = False
-    """Whether nobody will go on with its result."""
-    conversation: str = ""
-    """The handle of the one that the call belongs to, or empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where an operation's calls go, and what holds for them."""
-
-    name: str
-    driver: Driver
-    read: bool
-    whole: bool
-    timeout_seconds: float
-    queue_timeout_seconds: float
-    validator: jsonschema_rs.Draft202012Validator
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    confirm: str = ""
-    """What its user is asked before it is begun, with places for its arguments; empty: nothing."""
-    paging: Paging | None = None
-    """How its results are cut into pages; None: there is one page, and no more."""
-    desk: Desk | None = None
-    """Who knows what its callers keep of its backend; None: nothing."""
-
-    def arguments(self, body: bytes) -> dict[str, Any]:
-        """The arguments, checked and with their defaults. Raises Fault, listing what is wrong and where."""
-        try:
-            arguments: Any = _decoded(body or b"{}")
-        except ValueError as error:
-            raise Fault(Reason.INVALID_ARGUMENTS, f"The arguments of {self.name} are no JSON: {error}") from None
-        if not self.validator.is_valid(arguments):
-            raise Fault(Reason.INVALID_ARGUMENTS, f"The arguments of {self.name} do not fit: {self._wrong(arguments)}")
-        return {**self.defaults, **arguments} if self.defaults else arguments
-
-    def _wrong(self, arguments: Any) -> str:
-        found = []
-        for error in self.validator.iter_errors(arguments):
-            place = ".".join(map(str, error.instance_path))
-            sentence = error.message if len(error.message) <= SENTENCE_MAX else error.message[:SENTENCE_MAX] + "…"
-            found.append(f"{place}: {sentence}" if place else sentence)
-        more = f"; and {len(found) - FAULTS_TOLD} more" if len(found) > FAULTS_TOLD else ""
-        return "; ".join(found[:FAULTS_TOLD]) + more
-
-
-def _decoded(body: bytes) -> Any:
-    """JSON with every digit of its integers: orjson turns those beyond 64 bits into floats without a word."""
-    return json.loads(body, parse_constant=_refuse) if BIG_INTEGER.search(body) else orjson.loads(body)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON value")
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class Call(Turn):
-    """A turn that knows the way back. (Ten thousand may wait: a closure for each way would take 200 bytes more.)"""
-
-    route: Route
-    dispatcher: "Dispatcher"
-    told: Callable[[Outcome], None]
-    carrier: Carrier | None = None
-    """Who carries it out instead of the pool, where a connection is kept for its caller."""
-
-    @property
-    def driver(self) -> Driver:
-        """Of the pool that it goes to."""
-        return self.route.driver
-
-    def take_along(self, hands: Hands) -> Extras:
-        """A window as well, when its result may have more pages than one."""
-        extras = self.extras or NO_EXTRAS
-        if self.route.paging is not None and extras.pages is None:
-            extras = extras._replace(pages=self.dispatcher.kept.window(self.route.paging, self, hands))
-            self.extras = extras
-        return extras
-
-    def leave(self) -> None:
-        """The caller has left."""
-        (self.carrier or self.driver).cancel(self)
-        if self.grant is None and self.task is not None:
-            self.task.cancel()  # it was fetching a page
-
-    async def fetch(self, cursor: Spooled) -> None:
-        """Has the answer fetched from a result that is kept, instead of asking the pool."""
-        result: Answer | Fault
-        try:
-            result = await self.dispatcher.kept.fetch(cursor, self.deadline - self.asked_at)
-        except Fault as fault:
-            result = fault
-        except Exception:
-            log.exception("a page could not be fetched: a bug", operation=self.operation)
-            result = Fault(Reason.INTERNAL, f"The next page of {self.operation} could not be fetched, by a defect.")
-        deliver, self.deliver = self.deliver, None
-        if deliver is not None:
-            deliver(Outcome(result, Timing(backend=self.dispatcher.clock() - self.asked_at)))
-
-    def ended(self, outcome: Outcome) -> None:
-        """Hands the outcome on; what a worker asks, sealed."""
-        in_dialogue = self.extras is not None and self.extras.input is not None
-        if in_dialogue or (isinstance(outcome.result, Answer) and outcome.result.asks):
-            outcome = self.dispatcher.talk.ended(self, outcome)
-        self.tell(outcome)
-
-    def tell(self, outcome: Outcome) -> None:
-        """Hands the outcome on as it is."""
-        self.dispatcher.under_way -= 1
-        self.told(outcome)
-
-    def ask(self, question: Answer) -> None:
-        """Its user is asked before it goes anywhere."""
-        self.deliver = None
-        asyncio.get_running_loop().call_soon(self.tell, Outcome(question, Timing()))
 
 
 class Fetched(NamedTuple):

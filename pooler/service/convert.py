@@ -6,7 +6,7 @@ from sys import intern
 from pooler.backends.base import Answer, Input
 from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
-from pooler.runtime.dispatch import Request
+from pooler.runtime.requests import Request
 from pooler.runtime.turns import Outcome, Timing
 from protos.penstock.v1 import pooler_pb2 as pb
 

@@ -6,8 +6,8 @@ import jsonschema_rs
 import pytest
 
 from pooler.errors import Fault, Reason
-from pooler.runtime.dispatch import FAULTS_TOLD, SENTENCE_MAX, Route
 from pooler.runtime.driver import Driver
+from pooler.runtime.routes import FAULTS_TOLD, SENTENCE_MAX, Route
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -12,10 +12,12 @@ import orjson
 from pooler.backends.base import Operation
 from pooler.backends.simulated.adapter import SimulatedAdapter
 from pooler.errors import Fault
-from pooler.runtime.dispatch import Dispatcher, Request, Route
+from pooler.runtime.dispatch import Dispatcher
 from pooler.runtime.handles import KEY_BYTES, Sealer
 from pooler.runtime.pages import Limits
+from pooler.runtime.requests import Request
 from pooler.runtime.results import CURSOR, Paging, Results
+from pooler.runtime.routes import Route
 from pooler.runtime.spool import Place
 from pooler.runtime.turns import Outcome
 from tests.simulation.rig import Rig

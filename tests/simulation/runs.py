@@ -17,9 +17,11 @@ from pooler.backends.simulated.settings import Settings
 from pooler.backends.simulated.system import State, System
 from pooler.core.rules import Rules
 from pooler.runtime.dialogue import Dialogue
-from pooler.runtime.dispatch import Dispatcher, Request, Route
+from pooler.runtime.dispatch import Dispatcher
 from pooler.runtime.driver import Driver
 from pooler.runtime.handles import Sealer
+from pooler.runtime.requests import Request
+from pooler.runtime.routes import Route
 from pooler.runtime.runs import RunBounds, Runs
 from pooler.runtime.runs.happenings import Done, Event, Happening
 from pooler.runtime.runs.live import LiveRun

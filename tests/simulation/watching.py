@@ -10,7 +10,7 @@ import orjson
 from pooler.backends.base import Caller
 from pooler.backends.simulated.adapter import SimulatedAdapter
 from pooler.runtime.conversations.record import Target
-from pooler.runtime.dispatch import Route
+from pooler.runtime.routes import Route
 from pooler.runtime.watches.room import Rule, Watches
 from pooler.runtime.watches.watcher import Watch
 from tests.simulation.rig import Rig

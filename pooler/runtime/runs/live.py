@@ -15,7 +15,9 @@ from pooler.backends.base import Answer, Input
 from pooler.clock import Clock
 from pooler.errors import Fault, Reason
 from pooler.runtime import questions
-from pooler.runtime.dispatch import Call, Dispatcher, Request
+from pooler.runtime.calls import Call
+from pooler.runtime.dispatch import Dispatcher
+from pooler.runtime.requests import Request
 from pooler.runtime.runs import state
 from pooler.runtime.runs.attendance import Attendance, Follower
 from pooler.runtime.runs.happenings import Accepted, Asked, Done, Happening, Page

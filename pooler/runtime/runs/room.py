@@ -16,8 +16,9 @@ import structlog
 from pooler.clock import Clock
 from pooler.errors import Fault, Reason
 from pooler.runtime.conversations.room import Conversations
-from pooler.runtime.dispatch import Dispatcher, Request
+from pooler.runtime.dispatch import Dispatcher
 from pooler.runtime.handles import Sealer, expired
+from pooler.runtime.requests import Request
 from pooler.runtime.runs.archive import KIND, SLACK_SECONDS, Archive, lost
 from pooler.runtime.runs.happenings import Event
 from pooler.runtime.runs.live import LiveRun, Surroundings

@@ -17,8 +17,8 @@ from pooler.backends.base import Caller
 from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
 from pooler.runtime.conversations.record import Target
-from pooler.runtime.dispatch import Route
 from pooler.runtime.driver import Driver
+from pooler.runtime.routes import Route
 from pooler.runtime.turns import Outcome, Turn
 from pooler.runtime.watches.listening import Channel, Listening
 from pooler.runtime.watches.polling import Poll
