@@ -6,9 +6,22 @@ Plain values, made by `pooler_client` from the wire and read by everybody else. 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from frontend.errors import PoolerError
+
+
+class Reuse(NamedTuple):
+    """How much of an answer is somebody else's. `state`: miss, hit, stale or joined.
+
+    `age_ms`: how long ago the backend began to make it. `near_ms`: how long it may be given again to callers that are
+    alike, unless one of its `tags` is invalidated or the stream that it came on ends; 0: not at all.
+    """
+
+    state: str
+    age_ms: int
+    near_ms: int
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +36,8 @@ class Reply:
     content: bool
     timing_ms: Mapping[str, float]
     asks: bool = False
+    reuse: Reuse | None = None
+    """None where answers of the operation are not shared."""
 
 
 # What may happen to a run

@@ -74,6 +74,32 @@ class PoolerClient:
             deadline = asyncio.get_running_loop().time() + call.timeout_seconds
             return await repeated(call, deadline, lambda: self._attempt(call, deadline))
 
+    def begin(self, call: Call, done: Callable[[Reply | PoolerError], None]) -> Callable[[], None]:
+        """The same for whoever has no task for it: `done` is called once, on the loop, never before this returns.
+
+        Returns what the caller calls when it leaves: the work stops, and nobody is told. Harmless afterwards.
+        """
+
+        def ended(task: asyncio.Task[Reply]) -> None:
+            if task.cancelled():
+                return
+            failure = task.exception()
+            if failure is None:
+                done(task.result())
+            elif isinstance(failure, PoolerError):
+                done(failure)
+            else:
+                log.error("a call failed by a defect", operation=call.operation.name, exc_info=failure)
+                done(PoolerError("INTERNAL", "The call failed by a defect of this frontend."))
+
+        task = asyncio.create_task(self.call(call))
+        task.add_done_callback(ended)
+
+        def leave() -> None:
+            task.cancel()
+
+        return leave
+
     @contextlib.contextmanager
     def _admitted(self) -> Iterator[None]:
         """Counts what is under way. Raises PoolerError when it is as much as may be."""

@@ -7,7 +7,7 @@ import orjson
 
 from frontend.auth import Caller
 from frontend.errors import PoolerError
-from frontend.events import Reply, Watched
+from frontend.events import Reply, Reuse, Watched
 from frontend.operations import Offer, Operation, Prompt, PromptArgument
 from frontend.pooler_client.calls import Call
 from protos.penstock.v1 import pooler_pb2 as pb
@@ -51,7 +51,16 @@ def reply_of(head: pb.ExchangeHead | pb.CallReply, body: bytes) -> Reply:
         content=head.kind == pb.RESULT_KIND_CONTENT,
         timing_ms=timing_ms_of(head.timing),
         asks=head.kind == pb.RESULT_KIND_INPUT_REQUIRED,
+        reuse=_reuse(head.reuse) if head.HasField("reuse") else None,
     )
+
+
+def _reuse(said: pb.Reuse) -> Reuse:
+    """A state of a newer pooler's counts as an answer of one's own."""
+    return Reuse(_REUSES.get(said.state, "miss"), said.age_ms, said.near_ms, tuple(said.tags))
+
+
+_REUSES: Mapping[int, str] = {pb.Reuse.HIT: "hit", pb.Reuse.STALE: "stale", pb.Reuse.JOINED: "joined"}
 
 
 def watched(target: Watched) -> pb.Watched:
