@@ -145,6 +145,8 @@ CODES: dict[Reason, int] = {
     Reason.INPUT_DECLINED: 9,
     Reason.SPOOL_FULL: 8,
     Reason.STORE_FULL: 8,
+    Reason.CREDENTIAL_REQUIRED: 16,
+    Reason.NOT_PERMITTED: 7,
     Reason.INTERNAL: 13,
 }
 """The google.rpc.Code of each reason, as `pooler.proto` says it."""

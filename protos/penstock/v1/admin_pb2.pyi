@@ -5,7 +5,12 @@ The DBA's plane: what reaches each backend, as the pool itself counts it, and th
 
 Every answer comes from memory and at once, also while the pools are saturated. Orders act at once too, and none of
 them lets a backend see more than its cap. Failures carry google.rpc.ErrorInfo as those of calls do, with a `Reason`
-of `pooler.proto`; an order that fails has changed nothing. While the pooler stops, orders fail with DRAINING.
+of `pooler.proto`; an order that fails has changed nothing. While the pooler stops, orders fail with DRAINING, except
+those that kill.
+
+Where the pooler is configured with administrators, each call bears `authorization: Bearer TOKEN` in its metadata, else
+it fails with UNAUTHENTICATED (reason CREDENTIAL_REQUIRED); one who may only look and gives an order, with
+PERMISSION_DENIED (reason NOT_PERMITTED). Every order that was carried out is recorded, as ListChanges tells.
 """
 
 from collections import abc as _abc
@@ -92,6 +97,56 @@ CALL_STATE_CANCELLING: CallState.ValueType  # 4
 """Its work is being stopped; whoever asked for it has his answer."""
 Global___CallState: _TypeAlias = CallState  # noqa: Y015
 
+class _SnapshotPart:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SnapshotPartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SnapshotPart.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SNAPSHOT_PART_UNSPECIFIED: _SnapshotPart.ValueType  # 0
+    """Never sent."""
+    SNAPSHOT_PART_CONNECTIONS: _SnapshotPart.ValueType  # 1
+    SNAPSHOT_PART_QUEUE: _SnapshotPart.ValueType  # 2
+    """The waiting calls, and the tenants."""
+    SNAPSHOT_PART_SESSIONS: _SnapshotPart.ValueType  # 3
+    SNAPSHOT_PART_RUNS: _SnapshotPart.ValueType  # 4
+
+class SnapshotPart(_SnapshotPart, metaclass=_SnapshotPartEnumTypeWrapper):
+    """A part of a snapshot that has to be asked for."""
+
+SNAPSHOT_PART_UNSPECIFIED: SnapshotPart.ValueType  # 0
+"""Never sent."""
+SNAPSHOT_PART_CONNECTIONS: SnapshotPart.ValueType  # 1
+SNAPSHOT_PART_QUEUE: SnapshotPart.ValueType  # 2
+"""The waiting calls, and the tenants."""
+SNAPSHOT_PART_SESSIONS: SnapshotPart.ValueType  # 3
+SNAPSHOT_PART_RUNS: SnapshotPart.ValueType  # 4
+Global___SnapshotPart: _TypeAlias = SnapshotPart  # noqa: Y015
+
+class _HoldKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HoldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOLD_KIND_UNSPECIFIED: _HoldKind.ValueType  # 0
+    """Never sent."""
+    HOLD_KIND_SESSION: _HoldKind.ValueType  # 1
+    """A session: the caller has its handle."""
+    HOLD_KIND_PIN: _HoldKind.ValueType  # 2
+    """The caller is pinned, and gives way when others wait."""
+
+class HoldKind(_HoldKind, metaclass=_HoldKindEnumTypeWrapper):
+    """What keeps a connection for a caller."""
+
+HOLD_KIND_UNSPECIFIED: HoldKind.ValueType  # 0
+"""Never sent."""
+HOLD_KIND_SESSION: HoldKind.ValueType  # 1
+"""A session: the caller has its handle."""
+HOLD_KIND_PIN: HoldKind.ValueType  # 2
+"""The caller is pinned, and gives way when others wait."""
+Global___HoldKind: _TypeAlias = HoldKind  # noqa: Y015
+
 @_typing.final
 class ListBackendsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -159,6 +214,9 @@ class Backend(_message.Message):
     REFUSING_CALLS_FIELD_NUMBER: _builtins.int
     UNCONFIRMED_TOTAL_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
+    WAIT_MEAN_MS_FIELD_NUMBER: _builtins.int
+    WORK_MEAN_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     kind: _builtins.str
     """The adapter: postgres, sqlalchemy, process, …"""
@@ -198,6 +256,15 @@ class Backend(_message.Message):
     """Since the pooler started: slots that were let go although nobody could tell whether their connection was gone."""
     generation: _builtins.int
     """Counts what has condemned all connections at once: a Retire, a proven failure, a new address or credential."""
+    wait_mean_ms: _builtins.float
+    """What a call has waited for its connection, and what the backend has worked on one: the means since the pooler
+    started, in milliseconds.
+    """
+    work_mean_ms: _builtins.float
+    @_builtins.property
+    def waits(self) -> Global___Waits:
+        """How waits for a connection have ended since the pooler started."""
+
     def __init__(
         self,
         *,
@@ -225,14 +292,55 @@ class Backend(_message.Message):
         refusing_calls: _builtins.bool = ...,
         unconfirmed_total: _builtins.int = ...,
         generation: _builtins.int = ...,
+        waits: Global___Waits | None = ...,
+        wait_mean_ms: _builtins.float = ...,
+        work_mean_ms: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["waits", b"waits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_total", b"calls_total", "cap", b"cap", "closing", b"closing", "draining", b"draining", "failure", b"failure", "generation", b"generation", "idle", b"idle", "in_use", b"in_use", "kind", b"kind", "name", b"name", "oldest_wait_ms", b"oldest_wait_ms", "paused", b"paused", "queue_max", b"queue_max", "queued", b"queued", "refusing_calls", b"refusing_calls", "reserve", b"reserve", "resetting", b"resetting", "serving", b"serving", "start_failures_total", b"start_failures_total", "start_ms", b"start_ms", "starting", b"starting", "starts_total", b"starts_total", "unconfirmed_total", b"unconfirmed_total", "validating", b"validating"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_total", b"calls_total", "cap", b"cap", "closing", b"closing", "draining", b"draining", "failure", b"failure", "generation", b"generation", "idle", b"idle", "in_use", b"in_use", "kind", b"kind", "name", b"name", "oldest_wait_ms", b"oldest_wait_ms", "paused", b"paused", "queue_max", b"queue_max", "queued", b"queued", "refusing_calls", b"refusing_calls", "reserve", b"reserve", "resetting", b"resetting", "serving", b"serving", "start_failures_total", b"start_failures_total", "start_ms", b"start_ms", "starting", b"starting", "starts_total", b"starts_total", "unconfirmed_total", b"unconfirmed_total", "validating", b"validating", "wait_mean_ms", b"wait_mean_ms", "waits", b"waits", "work_mean_ms", b"work_mean_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Backend: _TypeAlias = Backend  # noqa: Y015
+
+@_typing.final
+class Waits(_message.Message):
+    """How many waits for a connection ended in which way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANTED_FIELD_NUMBER: _builtins.int
+    TIMED_OUT_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    SHED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    granted: _builtins.int
+    """With a connection, whatever became of the call."""
+    timed_out: _builtins.int
+    """With the caller's time, or the queue's."""
+    cancelled: _builtins.int
+    """The caller has left, or an administrator has ended the call."""
+    shed: _builtins.int
+    """At its turn, since too little was left of the caller's time."""
+    refused: _builtins.int
+    """The queue was full, the backend down or draining."""
+    def __init__(
+        self,
+        *,
+        granted: _builtins.int = ...,
+        timed_out: _builtins.int = ...,
+        cancelled: _builtins.int = ...,
+        shed: _builtins.int = ...,
+        refused: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "granted", b"granted", "refused", b"refused", "shed", b"shed", "timed_out", b"timed_out"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Waits: _TypeAlias = Waits  # noqa: Y015
 
 @_typing.final
 class Connection(_message.Message):
@@ -326,16 +434,20 @@ class ListConnectionsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BACKEND_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
     backend: _builtins.str
     """The backend's name."""
+    limit: _builtins.int
+    """How many connections at most; 0: 1000, which is the most."""
     def __init__(
         self,
         *,
         backend: _builtins.str = ...,
+        limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "limit", b"limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -346,6 +458,9 @@ class ListConnectionsReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONNECTIONS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    total: _builtins.int
+    """How many there are in all."""
     @_builtins.property
     def connections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Connection]:
         """Sorted by number."""
@@ -354,10 +469,11 @@ class ListConnectionsReply(_message.Message):
         self,
         *,
         connections: _abc.Iterable[Global___Connection] | None = ...,
+        total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -823,3 +939,450 @@ class CapChange(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CapChange: _TypeAlias = CapChange  # noqa: Y015
+
+@_typing.final
+class GetSnapshotRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    BACKENDS_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """How many entries each list has at most, for each backend; 0: 100; more than 1000: 1000."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedScalarFieldContainer[Global___SnapshotPart.ValueType]:
+        """None: all parts."""
+
+    @_builtins.property
+    def backends(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The backends that are meant, by name; none: all of them."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[Global___SnapshotPart.ValueType] | None = ...,
+        backends: _abc.Iterable[_builtins.str] | None = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backends", b"backends", "limit", b"limit", "parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSnapshotRequest: _TypeAlias = GetSnapshotRequest  # noqa: Y015
+
+@_typing.final
+class WatchSnapshotsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    BACKENDS_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    interval_ms: _builtins.int
+    """The least time between two snapshots, in milliseconds: from 100 to 60,000; 0: 1000."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedScalarFieldContainer[Global___SnapshotPart.ValueType]:
+        """As in GetSnapshotRequest."""
+
+    @_builtins.property
+    def backends(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[Global___SnapshotPart.ValueType] | None = ...,
+        backends: _abc.Iterable[_builtins.str] | None = ...,
+        limit: _builtins.int = ...,
+        interval_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backends", b"backends", "interval_ms", b"interval_ms", "limit", b"limit", "parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchSnapshotsRequest: _TypeAlias = WatchSnapshotsRequest  # noqa: Y015
+
+@_typing.final
+class Snapshot(_message.Message):
+    """A pooler at one moment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POOLER_FIELD_NUMBER: _builtins.int
+    TAKEN_AT_MS_FIELD_NUMBER: _builtins.int
+    STOPPING_FIELD_NUMBER: _builtins.int
+    BACKENDS_FIELD_NUMBER: _builtins.int
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    SESSIONS_TOTAL_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    RUNS_TOTAL_FIELD_NUMBER: _builtins.int
+    RUNS_UNDER_WAY_FIELD_NUMBER: _builtins.int
+    pooler: _builtins.str
+    """What it calls itself in tags and handles."""
+    taken_at_ms: _builtins.int
+    """Unix time in milliseconds."""
+    stopping: _builtins.bool
+    """Whether it is being shut down."""
+    sessions_total: _builtins.int
+    runs_total: _builtins.int
+    runs_under_way: _builtins.int
+    @_builtins.property
+    def backends(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackendSnapshot]:
+        """Sorted by name."""
+
+    @_builtins.property
+    def sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldConnection]:
+        """Of the backends that are meant, the oldest first."""
+
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListedRun]:
+        """Those under way first, and of those the oldest; then those that are kept, the latest first."""
+
+    def __init__(
+        self,
+        *,
+        pooler: _builtins.str = ...,
+        taken_at_ms: _builtins.int = ...,
+        stopping: _builtins.bool = ...,
+        backends: _abc.Iterable[Global___BackendSnapshot] | None = ...,
+        sessions: _abc.Iterable[Global___HeldConnection] | None = ...,
+        sessions_total: _builtins.int = ...,
+        runs: _abc.Iterable[Global___ListedRun] | None = ...,
+        runs_total: _builtins.int = ...,
+        runs_under_way: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backends", b"backends", "pooler", b"pooler", "runs", b"runs", "runs_total", b"runs_total", "runs_under_way", b"runs_under_way", "sessions", b"sessions", "sessions_total", b"sessions_total", "stopping", b"stopping", "taken_at_ms", b"taken_at_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
+
+@_typing.final
+class BackendSnapshot(_message.Message):
+    """One backend at one moment: the lists are the parts that were asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKEND_FIELD_NUMBER: _builtins.int
+    CONNECTIONS_FIELD_NUMBER: _builtins.int
+    CONNECTIONS_TOTAL_FIELD_NUMBER: _builtins.int
+    TENANTS_FIELD_NUMBER: _builtins.int
+    TENANTS_TOTAL_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    WAITING_TOTAL_FIELD_NUMBER: _builtins.int
+    connections_total: _builtins.int
+    tenants_total: _builtins.int
+    waiting_total: _builtins.int
+    @_builtins.property
+    def backend(self) -> Global___Backend: ...
+    @_builtins.property
+    def connections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Connection]:
+        """Those at work first, and of those the ones whose call has gone on longest."""
+
+    @_builtins.property
+    def tenants(self) -> _containers.RepeatedCompositeFieldContainer[Global___TenantQueue]:
+        """Those with most calls waiting first."""
+
+    @_builtins.property
+    def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListedCall]:
+        """Those that have waited longest first."""
+
+    def __init__(
+        self,
+        *,
+        backend: Global___Backend | None = ...,
+        connections: _abc.Iterable[Global___Connection] | None = ...,
+        connections_total: _builtins.int = ...,
+        tenants: _abc.Iterable[Global___TenantQueue] | None = ...,
+        tenants_total: _builtins.int = ...,
+        waiting: _abc.Iterable[Global___ListedCall] | None = ...,
+        waiting_total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "connections", b"connections", "connections_total", b"connections_total", "tenants", b"tenants", "tenants_total", b"tenants_total", "waiting", b"waiting", "waiting_total", b"waiting_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackendSnapshot: _TypeAlias = BackendSnapshot  # noqa: Y015
+
+@_typing.final
+class TenantQueue(_message.Message):
+    """What a tenant has of a backend's queue and connections."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    OLDEST_WAIT_MS_FIELD_NUMBER: _builtins.int
+    AT_WORK_FIELD_NUMBER: _builtins.int
+    TIMED_OUT_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    SHED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    weight: _builtins.float
+    """Its share beside the others'."""
+    waiting: _builtins.int
+    oldest_wait_ms: _builtins.int
+    """How long its oldest call has waited, in milliseconds."""
+    at_work: _builtins.int
+    """Grants that it holds."""
+    timed_out: _builtins.int
+    """Since the pooler started, or since nothing was heard of the tenant for long: how its waits ended without a
+    connection.
+    """
+    cancelled: _builtins.int
+    shed: _builtins.int
+    refused: _builtins.int
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        weight: _builtins.float = ...,
+        waiting: _builtins.int = ...,
+        oldest_wait_ms: _builtins.int = ...,
+        at_work: _builtins.int = ...,
+        timed_out: _builtins.int = ...,
+        cancelled: _builtins.int = ...,
+        shed: _builtins.int = ...,
+        refused: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_work", b"at_work", "cancelled", b"cancelled", "oldest_wait_ms", b"oldest_wait_ms", "refused", b"refused", "shed", b"shed", "tenant", b"tenant", "timed_out", b"timed_out", "waiting", b"waiting", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TenantQueue: _TypeAlias = TenantQueue  # noqa: Y015
+
+@_typing.final
+class HeldConnection(_message.Message):
+    """A connection that is kept for one caller over several calls, or the wait for one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    BACKEND_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CONNECTION_FIELD_NUMBER: _builtins.int
+    AGE_MS_FIELD_NUMBER: _builtins.int
+    IDLE_MS_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What people may call it; its handle, and what it could be used with, are its owner's alone."""
+    kind: Global___HoldKind.ValueType
+    backend: _builtins.str
+    tenant: _builtins.str
+    principal: _builtins.str
+    state: _builtins.str
+    """Where it is in its life: opening, idle, busy, lingering, queued, closing, ending."""
+    connection: _builtins.int
+    """The connection's number; 0 while it waits for one."""
+    age_ms: _builtins.int
+    """Since it was asked for, in milliseconds."""
+    idle_ms: _builtins.int
+    """Since its last call ended, in milliseconds; 0 while one is under way."""
+    calls: _builtins.int
+    """How many calls it has had."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kind: Global___HoldKind.ValueType = ...,
+        backend: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        state: _builtins.str = ...,
+        connection: _builtins.int = ...,
+        age_ms: _builtins.int = ...,
+        idle_ms: _builtins.int = ...,
+        calls: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_ms", b"age_ms", "backend", b"backend", "calls", b"calls", "connection", b"connection", "idle_ms", b"idle_ms", "kind", b"kind", "name", b"name", "principal", b"principal", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldConnection: _TypeAlias = HeldConnection  # noqa: Y015
+
+@_typing.final
+class ListedRun(_message.Message):
+    """A call that can be followed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    AGE_MS_FIELD_NUMBER: _builtins.int
+    QUIET_MS_FIELD_NUMBER: _builtins.int
+    FOLLOWERS_FIELD_NUMBER: _builtins.int
+    KEPT_BYTES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What people may call it; its handle is its owner's alone."""
+    tenant: _builtins.str
+    operation: _builtins.str
+    status: _builtins.str
+    """working, input_required, completed, failed or cancelled."""
+    age_ms: _builtins.int
+    """Since it was begun, in milliseconds."""
+    quiet_ms: _builtins.int
+    """Since something last happened to it, in milliseconds."""
+    followers: _builtins.int
+    """How many follow it at this moment."""
+    kept_bytes: _builtins.int
+    """What is kept of it, its result included."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        status: _builtins.str = ...,
+        age_ms: _builtins.int = ...,
+        quiet_ms: _builtins.int = ...,
+        followers: _builtins.int = ...,
+        kept_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_ms", b"age_ms", "followers", b"followers", "kept_bytes", b"kept_bytes", "name", b"name", "operation", b"operation", "quiet_ms", b"quiet_ms", "status", b"status", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListedRun: _TypeAlias = ListedRun  # noqa: Y015
+
+@_typing.final
+class ListChangesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    BACKEND_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """How many changes at most; 0: 100; more than 1000: 1000."""
+    backend: _builtins.str
+    """Of this backend alone; empty: all of them."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.int = ...,
+        backend: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListChangesRequest: _TypeAlias = ListChangesRequest  # noqa: Y015
+
+@_typing.final
+class ListChangesReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    total: _builtins.int
+    """How many are on record in all, of what was asked for. Old ones are forgotten."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
+        """The latest first."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___Change] | None = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListChangesReply: _TypeAlias = ListChangesReply  # noqa: Y015
+
+@_typing.final
+class Change(_message.Message):
+    """One order that was carried out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FactsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    AT_MS_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    BACKEND_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.int
+    """Unix time in milliseconds."""
+    who: _builtins.str
+    """The administrator's name as configured; or the owner of the socket; or, where nobody is asked for a credential, the
+    address.
+    """
+    source: _builtins.str
+    """The caller's address; or `signal`, for what was not ordered over the wire."""
+    order: _builtins.str
+    """set_cap, pause, resume, drain, retire, kill_connection, kill_call, reload, …"""
+    backend: _builtins.str
+    """Empty where the order is to the whole pooler."""
+    before: _builtins.str
+    """What it was about, before and after, in a few words or a number."""
+    after: _builtins.str
+    @_builtins.property
+    def facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Which one of many: connection, request, tenant, …"""
+
+    def __init__(
+        self,
+        *,
+        at_ms: _builtins.int = ...,
+        who: _builtins.str = ...,
+        source: _builtins.str = ...,
+        order: _builtins.str = ...,
+        backend: _builtins.str = ...,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+        facts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "at_ms", b"at_ms", "backend", b"backend", "before", b"before", "facts", b"facts", "order", b"order", "source", b"source", "who", b"who"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Change: _TypeAlias = Change  # noqa: Y015

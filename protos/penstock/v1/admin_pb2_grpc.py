@@ -35,6 +35,21 @@ class AdminServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.GetSnapshot = channel.unary_unary(
+                '/penstock.v1.AdminService/GetSnapshot',
+                request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.GetSnapshotRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.Snapshot.FromString,
+                _registered_method=True)
+        self.WatchSnapshots = channel.unary_stream(
+                '/penstock.v1.AdminService/WatchSnapshots',
+                request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.WatchSnapshotsRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.Snapshot.FromString,
+                _registered_method=True)
+        self.ListChanges = channel.unary_unary(
+                '/penstock.v1.AdminService/ListChanges',
+                request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListChangesRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListChangesReply.FromString,
+                _registered_method=True)
         self.ListBackends = channel.unary_unary(
                 '/penstock.v1.AdminService/ListBackends',
                 request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListBackendsRequest.SerializeToString,
@@ -95,6 +110,31 @@ class AdminServiceStub:
 class AdminServiceServicer:
     """What a DBA sees, and may order.
     """
+
+    def GetSnapshot(self, request, context):
+        """Everything at one moment: every backend with its pool's state, and the parts that are asked for.
+        Errors: NOT_FOUND (no such backend).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchSnapshots(self, request, context):
+        """The same, again and again: first at once, then as soon as something has changed, though not more often than asked
+        for, and every 5 s at least. The passing of time is no change. Ends with the pooler.
+        Errors: NOT_FOUND (no such backend, at the beginning; one that is removed later is left out), RESOURCE_EXHAUSTED
+        (100 watch already).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListChanges(self, request, context):
+        """What was ordered, and by whom, the latest first; from before the last restart, too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def ListBackends(self, request, context):
         """Every backend with its pool's state.
@@ -186,6 +226,21 @@ class AdminServiceServicer:
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'GetSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSnapshot,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.GetSnapshotRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.Snapshot.SerializeToString,
+            ),
+            'WatchSnapshots': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchSnapshots,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.WatchSnapshotsRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.Snapshot.SerializeToString,
+            ),
+            'ListChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListChanges,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListChangesRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListChangesReply.SerializeToString,
+            ),
             'ListBackends': grpc.unary_unary_rpc_method_handler(
                     servicer.ListBackends,
                     request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ListBackendsRequest.FromString,
@@ -252,6 +307,87 @@ def add_AdminServiceServicer_to_server(servicer, server):
 class AdminService:
     """What a DBA sees, and may order.
     """
+
+    @staticmethod
+    def GetSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.AdminService/GetSnapshot',
+            protos_dot_penstock_dot_v1_dot_admin__pb2.GetSnapshotRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_admin__pb2.Snapshot.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/penstock.v1.AdminService/WatchSnapshots',
+            protos_dot_penstock_dot_v1_dot_admin__pb2.WatchSnapshotsRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_admin__pb2.Snapshot.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.AdminService/ListChanges',
+            protos_dot_penstock_dot_v1_dot_admin__pb2.ListChangesRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_admin__pb2.ListChangesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ListBackends(request,

@@ -5,7 +5,12 @@ The DBA's plane: what reaches each backend, as the pool itself counts it, and th
 
 Every answer comes from memory and at once, also while the pools are saturated. Orders act at once too, and none of
 them lets a backend see more than its cap. Failures carry google.rpc.ErrorInfo as those of calls do, with a `Reason`
-of `pooler.proto`; an order that fails has changed nothing. While the pooler stops, orders fail with DRAINING.
+of `pooler.proto`; an order that fails has changed nothing. While the pooler stops, orders fail with DRAINING, except
+those that kill.
+
+Where the pooler is configured with administrators, each call bears `authorization: Bearer TOKEN` in its metadata, else
+it fails with UNAUTHENTICATED (reason CREDENTIAL_REQUIRED); one who may only look and gives an order, with
+PERMISSION_DENIED (reason NOT_PERMITTED). Every order that was carried out is recorded, as ListChanges tells.
 """
 
 from collections import abc as _abc
@@ -38,6 +43,18 @@ class AdminServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
+    GetSnapshot: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetSnapshotRequest, _admin_pb2.Snapshot]
+    """Everything at one moment: every backend with its pool's state, and the parts that are asked for.
+    Errors: NOT_FOUND (no such backend).
+    """
+    WatchSnapshots: _grpc.UnaryStreamMultiCallable[_admin_pb2.WatchSnapshotsRequest, _admin_pb2.Snapshot]
+    """The same, again and again: first at once, then as soon as something has changed, though not more often than asked
+    for, and every 5 s at least. The passing of time is no change. Ends with the pooler.
+    Errors: NOT_FOUND (no such backend, at the beginning; one that is removed later is left out), RESOURCE_EXHAUSTED
+    (100 watch already).
+    """
+    ListChanges: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListChangesRequest, _admin_pb2.ListChangesReply]
+    """What was ordered, and by whom, the latest first; from before the last restart, too."""
     ListBackends: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListBackendsRequest, _admin_pb2.ListBackendsReply]
     """Every backend with its pool's state."""
     ListConnections: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListConnectionsRequest, _admin_pb2.ListConnectionsReply]
@@ -84,6 +101,18 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """What a DBA sees, and may order."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    GetSnapshot: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetSnapshotRequest, _admin_pb2.Snapshot]  # type: ignore[assignment]
+    """Everything at one moment: every backend with its pool's state, and the parts that are asked for.
+    Errors: NOT_FOUND (no such backend).
+    """
+    WatchSnapshots: _aio.UnaryStreamMultiCallable[_admin_pb2.WatchSnapshotsRequest, _admin_pb2.Snapshot]  # type: ignore[assignment]
+    """The same, again and again: first at once, then as soon as something has changed, though not more often than asked
+    for, and every 5 s at least. The passing of time is no change. Ends with the pooler.
+    Errors: NOT_FOUND (no such backend, at the beginning; one that is removed later is left out), RESOURCE_EXHAUSTED
+    (100 watch already).
+    """
+    ListChanges: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListChangesRequest, _admin_pb2.ListChangesReply]  # type: ignore[assignment]
+    """What was ordered, and by whom, the latest first; from before the last restart, too."""
     ListBackends: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListBackendsRequest, _admin_pb2.ListBackendsReply]  # type: ignore[assignment]
     """Every backend with its pool's state."""
     ListConnections: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListConnectionsRequest, _admin_pb2.ListConnectionsReply]  # type: ignore[assignment]
@@ -127,6 +156,36 @@ class AdminServiceAsyncStub(AdminServiceStub):
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a DBA sees, and may order."""
+
+    @_abc_1.abstractmethod
+    def GetSnapshot(
+        self,
+        request: _admin_pb2.GetSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.Snapshot, _abc.Awaitable[_admin_pb2.Snapshot]]:
+        """Everything at one moment: every backend with its pool's state, and the parts that are asked for.
+        Errors: NOT_FOUND (no such backend).
+        """
+
+    @_abc_1.abstractmethod
+    def WatchSnapshots(
+        self,
+        request: _admin_pb2.WatchSnapshotsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.Snapshot], _abc.AsyncIterator[_admin_pb2.Snapshot]]:
+        """The same, again and again: first at once, then as soon as something has changed, though not more often than asked
+        for, and every 5 s at least. The passing of time is no change. Ends with the pooler.
+        Errors: NOT_FOUND (no such backend, at the beginning; one that is removed later is left out), RESOURCE_EXHAUSTED
+        (100 watch already).
+        """
+
+    @_abc_1.abstractmethod
+    def ListChanges(
+        self,
+        request: _admin_pb2.ListChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListChangesReply, _abc.Awaitable[_admin_pb2.ListChangesReply]]:
+        """What was ordered, and by whom, the latest first; from before the last restart, too."""
 
     @_abc_1.abstractmethod
     def ListBackends(

@@ -104,6 +104,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """RESOURCE_EXHAUSTED: the tenant keeps as much of unfinished results as it may."""
     REASON_STORE_FULL: _Reason.ValueType  # 35
     """RESOURCE_EXHAUSTED: as many conversations are open, or as much else is kept, as may be. Metadata: `retry_after_ms`."""
+    REASON_CREDENTIAL_REQUIRED: _Reason.ValueType  # 36
+    """UNAUTHENTICATED: an administrator's token is asked for, and none came, or one that nobody has."""
+    REASON_NOT_PERMITTED: _Reason.ValueType  # 37
+    """PERMISSION_DENIED: whose token it is may look, and not order."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why a call or an order failed. One reason belongs to one status code; more may be added."""
@@ -182,6 +186,10 @@ REASON_SPOOL_FULL: Reason.ValueType  # 34
 """RESOURCE_EXHAUSTED: the tenant keeps as much of unfinished results as it may."""
 REASON_STORE_FULL: Reason.ValueType  # 35
 """RESOURCE_EXHAUSTED: as many conversations are open, or as much else is kept, as may be. Metadata: `retry_after_ms`."""
+REASON_CREDENTIAL_REQUIRED: Reason.ValueType  # 36
+"""UNAUTHENTICATED: an administrator's token is asked for, and none came, or one that nobody has."""
+REASON_NOT_PERMITTED: Reason.ValueType  # 37
+"""PERMISSION_DENIED: whose token it is may look, and not order."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Priority:
