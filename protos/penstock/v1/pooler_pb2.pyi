@@ -337,6 +337,7 @@ class CallContext(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     CONVERSATION_FIELD_NUMBER: _builtins.int
     CLIENT_CAPABILITIES_FIELD_NUMBER: _builtins.int
+    REPEATED_AFTER_MS_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """Who pays: the name under which shares and limits are kept. Empty: "default"."""
     principal: _builtins.str
@@ -345,13 +346,20 @@ class CallContext(_message.Message):
     timeout_ms: _builtins.int
     """How long the caller waits, in milliseconds from receipt. Required, 1 to 86,400,000; a shorter gRPC deadline wins."""
     request_id: _builtins.str
-    """A unique name for this call, at most 128 characters, for the log and for deduplication. Empty: one is made."""
+    """A unique name for this call, at most 128 characters, for the log and for deduplication. Empty: one is made.
+    A write under the id of an earlier one is not carried out again: see ServerHello.remembers_ms.
+    """
     traceparent: _builtins.str
     """W3C trace context, or empty."""
     conversation: _builtins.str
     """The conversation that the call belongs to, or empty. What it leaves open (cursors, sessions, runs) ends with it."""
     client_capabilities: _builtins.bytes
     """What the client can do, as MCP's `clientCapabilities` in JSON; empty in a conversation, which knows it."""
+    repeated_after_ms: _builtins.int
+    """How long ago this call was first sent, under the same request id, to the same pooler process, in milliseconds; 0:
+    never. A write that has arrived already is then answered with the outcome that it has or gets, one that has not is
+    carried out, and one of which that cannot be told any more is OUTCOME_UNKNOWN.
+    """
     def __init__(
         self,
         *,
@@ -363,10 +371,11 @@ class CallContext(_message.Message):
         traceparent: _builtins.str = ...,
         conversation: _builtins.str = ...,
         client_capabilities: _builtins.bytes = ...,
+        repeated_after_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_capabilities", b"client_capabilities", "conversation", b"conversation", "principal", b"principal", "priority", b"priority", "request_id", b"request_id", "tenant", b"tenant", "timeout_ms", b"timeout_ms", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_capabilities", b"client_capabilities", "conversation", b"conversation", "principal", b"principal", "priority", b"priority", "repeated_after_ms", b"repeated_after_ms", "request_id", b"request_id", "tenant", b"tenant", "timeout_ms", b"timeout_ms", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1646,6 +1655,7 @@ class ClientHello(_message.Message):
     BOOT_ID_FIELD_NUMBER: _builtins.int
     CALL_WINDOW_BYTES_FIELD_NUMBER: _builtins.int
     NEAR_FIELD_NUMBER: _builtins.int
+    REACHED_AS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The wire's revision: 1. The server answers with the one it speaks, at most this."""
     boot_id: _builtins.str
@@ -1654,6 +1664,8 @@ class ClientHello(_message.Message):
     """How many bytes of each call's result may travel before the client gives credit; 0: 262,144."""
     near: _builtins.bool
     """Whether the client keeps answers for a while: only then are any granted (`Reuse.near_ms`), and Invalidate is sent."""
+    reached_as: _builtins.str
+    """The address by which the client reaches the pooler, as HOST:PORT or unix:PATH; or empty."""
     def __init__(
         self,
         *,
@@ -1661,10 +1673,11 @@ class ClientHello(_message.Message):
         boot_id: _builtins.str = ...,
         call_window_bytes: _builtins.int = ...,
         near: _builtins.bool = ...,
+        reached_as: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "call_window_bytes", b"call_window_bytes", "near", b"near", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "call_window_bytes", b"call_window_bytes", "near", b"near", "reached_as", b"reached_as", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1809,6 +1822,8 @@ class ServerHello(_message.Message):
     BOOT_ID_FIELD_NUMBER: _builtins.int
     CALLS_MAX_FIELD_NUMBER: _builtins.int
     REQUEST_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    LOCAL_ADDRESS_FIELD_NUMBER: _builtins.int
+    REMEMBERS_MS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The wire's revision: 1."""
     boot_id: _builtins.str
@@ -1817,6 +1832,15 @@ class ServerHello(_message.Message):
     """How many calls may be under way on this stream; one more is answered with TOO_MANY_CALLS."""
     request_bytes_max: _builtins.int
     """The largest request, in bytes."""
+    local_address: _builtins.str
+    """Where else this Exchange is served, at less cost, as unix:PATH; told only to a client that has come over loopback
+    without anything in between. Whoever cannot reach it stays where he is.
+    """
+    remembers_ms: _builtins.int
+    """How long the outcome of a write is remembered by its request id, in milliseconds, for whoever sends it again. When
+    a stream breaks, the writes that the backend works on go on for a few seconds; whoever wants to know what became of
+    one sends it again, with `repeated_after_ms`.
+    """
     def __init__(
         self,
         *,
@@ -1824,10 +1848,12 @@ class ServerHello(_message.Message):
         boot_id: _builtins.str = ...,
         calls_max: _builtins.int = ...,
         request_bytes_max: _builtins.int = ...,
+        local_address: _builtins.str = ...,
+        remembers_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "calls_max", b"calls_max", "request_bytes_max", b"request_bytes_max", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "calls_max", b"calls_max", "local_address", b"local_address", "remembers_ms", b"remembers_ms", "request_bytes_max", b"request_bytes_max", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
