@@ -106,6 +106,8 @@ class Dispatcher:
         confirm, given = (route.confirm, request.input) if cursor is None else ("", None)
         question = self._open(call, confirm, given, news)
         call.deliver = call.ended
+        if route.reuse is not None:
+            call.carrier = carrier = route.reuse.attend(call, carrier)
         self.under_way += 1
         if question is not None:
             call.ask(question)

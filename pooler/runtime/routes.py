@@ -4,15 +4,18 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jsonschema_rs
 import orjson
 
 from pooler.errors import Fault, Reason
-from pooler.runtime.desks import Desk
+from pooler.runtime.desks import Carrier, Desk
 from pooler.runtime.driver import Driver
 from pooler.runtime.results import Paging
+
+if TYPE_CHECKING:
+    from pooler.runtime.calls import Call
 
 FAULTS_TOLD = 5
 """How many things that are wrong with the arguments one answer lists."""
@@ -22,6 +25,13 @@ SENTENCE_MAX = 300
 
 BIG_INTEGER = re.compile(rb"[0-9]{19}")
 """What may be an integer beyond 64 bits; a text that looks like one costs only time."""
+
+
+class Reusing(Protocol):
+    """What becomes of an operation's calls because answers are shared: its own, or those that it makes wrong."""
+
+    def attend(self, call: "Call", carrier: Carrier | None) -> Carrier | None:
+        """Who carries a call out that is about to be sent; None: its pool does. `carrier`: who else would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,8 @@ class Route:
     """How its results are cut into pages; None: there is one page, and no more."""
     desk: Desk | None = None
     """Who knows what its callers keep of its backend; None: nothing."""
+    reuse: Reusing | None = None
+    """Who shares its answers, or knows which ones its work makes wrong; None: they are nobody else's business."""
 
     def arguments(self, body: bytes) -> dict[str, Any]:
         """The arguments, checked and with their defaults. Raises Fault, listing what is wrong and where."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from pooler.backends.base import Adapter, Answer, Caller, Connection, Input, News, Window
 from pooler.core.slots import Waiter
@@ -19,11 +19,26 @@ class Timing(NamedTuple):
     backend: float = 0.0
 
 
+class Reuse(NamedTuple):
+    """How much of an answer is somebody else's. Times in seconds."""
+
+    state: Literal["hit", "stale", "miss", "joined"]
+    """From the cache, within its time or past it; or the backend was asked, for this caller or already for another."""
+    age: float = 0.0
+    """How long ago the backend began to make it, where it comes from the cache."""
+    near: float = 0.0
+    """How long whoever gets it may give it again to callers that are alike; 0: not at all."""
+    tags: tuple[str, ...] = ()
+    """By what it can be invalidated, where it may be given again."""
+
+
 class Outcome(NamedTuple):
     """How a call ended, and where its time went."""
 
     result: Answer | Fault
     timing: Timing
+    reuse: Reuse | None = None
+    """None where answers of the operation are not shared."""
 
 
 @dataclass(slots=True, eq=False)
