@@ -71,19 +71,19 @@ class Catalogue:
         return _page("prompts", self._prompt_entries, cursor)
 
     def tool(self, name: str) -> Operation:
-        """The operation behind a tool. Raises MCPError for a name that is none."""
+        """The operation behind a tool. Raises ProtocolError for a name that is none."""
         if (operation := self.tools.get(name)) is None:
             raise unknown("tool", name, self.tools)
         return operation
 
     def prompt(self, name: str) -> Prompt:
-        """Raises MCPError for a name that is none."""
+        """Raises ProtocolError for a name that is none."""
         if (prompt := self.prompts.get(name)) is None:
             raise unknown("prompt", name, self.prompts)
         return prompt
 
     def operation(self, name: str) -> Operation:
-        """An operation that something in this catalogue names. Raises MCPError when the catalogue lacks it."""
+        """An operation that something in this catalogue names. Raises ProtocolError when the catalogue lacks it."""
         if (operation := self.operations.get(name)) is None:
             raise unknown("operation", name, self.operations)
         return operation
@@ -128,7 +128,7 @@ def render(prompt: Prompt, arguments: Mapping[str, str]) -> str:
 
 
 def check_prompt_arguments(prompt: Prompt, arguments: Mapping[str, str]) -> None:
-    """Raises MCPError, naming every missing and every unknown argument at once."""
+    """Raises ProtocolError, naming every missing and every unknown argument at once."""
     known = {argument.name for argument in prompt.arguments}
     missing = sorted(
         argument.name for argument in prompt.arguments if argument.required and argument.name not in arguments

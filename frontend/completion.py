@@ -21,7 +21,7 @@ VALUES_MAX = 100
 def operation_for(catalogue: Catalogue, ref: Mapping[str, Any], argument: str) -> Operation | None:
     """The operation that completes an argument of what `ref` names; None where the argument has no completion.
 
-    Raises MCPError when the catalogue has nothing that is meant.
+    Raises ProtocolError when the catalogue has nothing that is meant.
     """
     if ref.get("type") == "ref/prompt":
         prompt = catalogue.prompt(str(ref.get("name")))

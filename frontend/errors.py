@@ -2,7 +2,8 @@
 
 A tool's failure that a model can act on becomes a result with `isError` and a plain sentence. What has no such form (a
 resource, a prompt, a completion, a name that nobody has) becomes a JSON-RPC error. Neither ever holds a stack, a
-connection string or a secret: the pooler's sentences have none, and nothing else is passed on.
+connection string or a secret: the pooler's sentences have none, and nothing else is passed on. Nothing here needs the
+SDK: its edge (`requests`) says a `ProtocolError` in the SDK's words.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,8 +12,11 @@ from difflib import get_close_matches
 from typing import Any
 
 import orjson
-from mcp.shared.exceptions import MCPError
-from mcp_types.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY
+
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+HEADER_MISMATCH = -32020
+MISSING_REQUIRED_CLIENT_CAPABILITY = -32021
 
 # The range left to servers is -32000…-32019; -32001 and -32002 meant other things in older revisions.
 UNAVAILABLE = -32010
@@ -70,6 +74,24 @@ class PoolerError(Exception):
         return self.message
 
 
+@dataclass(eq=False)
+class ProtocolError(Exception):
+    """What is answered by a JSON-RPC error: its code, its sentence, and what a program may read of it."""
+
+    code: int
+    message: str
+    data: Any = None
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The `error` of a JSON-RPC response."""
+        said = {"code": self.code, "message": self.message}
+        return said if self.data is None else {**said, "data": self.data}
+
+
 def pooler_away() -> PoolerError:
     """What to tell a caller while there is no pooler to ask. Its address, and why it is away, are the log's."""
     sentence = "The pooler behind this server cannot be reached; nothing was started."
@@ -88,26 +110,26 @@ def result_too_large(size: int, most: int) -> PoolerError:
     return PoolerError("RESULT_TOO_LARGE", sentence)
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> MCPError:
+def unknown(kind: str, name: str, known: Iterable[str]) -> ProtocolError:
     """A name that the catalogue does not have, with the nearest one that it has. -32602, as the protocol asks."""
     nearest = get_close_matches(name, list(known), n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return MCPError(INVALID_PARAMS, f"Unknown {kind}: {name[:200]!r}{hint}")
+    return ProtocolError(INVALID_PARAMS, f"Unknown {kind}: {name[:200]!r}{hint}")
 
 
-def invalid_params(message: str) -> MCPError:
+def invalid_params(message: str) -> ProtocolError:
     """A request that is wrong in a way that its sender, not the model, has to mend."""
-    return MCPError(INVALID_PARAMS, message)
+    return ProtocolError(INVALID_PARAMS, message)
 
 
-def missing_capability(message: str, required: Mapping[str, Any]) -> MCPError:
+def missing_capability(message: str, required: Mapping[str, Any]) -> ProtocolError:
     """A request that takes a client who can do more. `required`: what it lacks, as MCP's `ClientCapabilities`."""
-    return MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, message, {"requiredCapabilities": dict(required)})
+    return ProtocolError(MISSING_REQUIRED_CLIENT_CAPABILITY, message, {"requiredCapabilities": dict(required)})
 
 
-def resource_not_found(uri: str) -> MCPError:
+def resource_not_found(uri: str) -> ProtocolError:
     """No resource has this address. The revision asks for -32602 with the address in `data`."""
-    return MCPError(INVALID_PARAMS, "Resource not found", {"uri": uri})
+    return ProtocolError(INVALID_PARAMS, "Resource not found", {"uri": uri})
 
 
 def tool_error(sentence: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,26 +148,26 @@ def invalid_arguments(faults: list[str]) -> dict[str, Any]:
 
 
 def as_tool_result(error: PoolerError) -> dict[str, Any]:
-    """What `tools/call` answers when the pooler refused or failed. Raises MCPError for a protocol error."""
+    """What `tools/call` answers when the pooler refused or failed. Raises ProtocolError for a protocol error."""
     if error.reason in ("PROTOCOL", "OPERATION_NOT_FOUND"):
         raise as_protocol_error(error)
     return tool_error(error.message + _retry_sentence(error), _facts(error))
 
 
-def as_protocol_error(error: PoolerError) -> MCPError:
+def as_protocol_error(error: PoolerError) -> ProtocolError:
     """What everything but `tools/call` answers, and what a worker asked the client to see."""
     if error.reason == "PROTOCOL":
         return _workers_own(error)
-    return MCPError(_CODES.get(error.reason, INTERNAL_ERROR), error.message, _facts(error))
+    return ProtocolError(_CODES.get(error.reason, INTERNAL_ERROR), error.message, _facts(error))
 
 
-def _workers_own(error: PoolerError) -> MCPError:
+def _workers_own(error: PoolerError) -> ProtocolError:
     try:
         code = int(error.metadata["mcp_code"])
         data = orjson.loads(error.metadata["mcp_data"]) if error.metadata.get("mcp_data") else None
     except (KeyError, ValueError):
-        return MCPError(INTERNAL_ERROR, error.message)
-    return MCPError(code, error.message, data)
+        return ProtocolError(INTERNAL_ERROR, error.message)
+    return ProtocolError(code, error.message, data)
 
 
 def _facts(error: PoolerError) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from frontend.requests import (
     Context,
     caller_of,
     capabilities_of,
+    in_sdk_words,
     is_modern,
     log_level_of,
     progress_token_of,
@@ -109,7 +110,7 @@ class McpServer:
         self._add("completion/complete", types.CompleteRequestParams, self._complete)
         self._tasks.offer(self.sdk)
         self.sdk.add_request_handler(
-            "subscriptions/listen", types.SubscriptionsListenRequestParams, self.subscriptions.listen
+            "subscriptions/listen", types.SubscriptionsListenRequestParams, in_sdk_words(self.subscriptions.listen)
         )
 
     def _add(
@@ -124,7 +125,7 @@ class McpServer:
             except PoolerError as error:
                 raise as_protocol_error(error) from None
 
-        self.sdk.add_request_handler(method, params_type, handle)
+        self.sdk.add_request_handler(method, params_type, in_sdk_words(handle))
 
     # Answered from the catalogue
 
@@ -227,7 +228,7 @@ def _followed(operation: Operation, note: Note) -> bool:
 
 
 def _refused(ctx: Context, call: Call, error: PoolerError, note: Note) -> Result:
-    """A failure as the request's client reads it. Raises MCPError for what its program, not its model, has to mend."""
+    """A failure as the request's client reads it. Raises ProtocolError for what its program has to mend."""
     if call.request_state and error.reason in HANDLE_REASONS | {"INVALID_ARGUMENTS"}:
         raise invalid_params(error.message)
     lacking = error.metadata.get("required_capabilities") if is_modern(ctx) else None

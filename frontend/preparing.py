@@ -30,7 +30,7 @@ class Prepared:
 
 
 def prepare_tool(catalogue: Catalogue, name: str, arguments: Mapping[str, Any]) -> Prepared | Json:
-    """A `tools/call`; a result where the arguments do not fit. Raises MCPError for a tool that is none."""
+    """A `tools/call`; a result where the arguments do not fit. Raises ProtocolError for a tool that is none."""
     operation = catalogue.tool(name)
     encoded = encoded_arguments(arguments)
     if faults := catalogue.faults(operation, arguments):
@@ -39,7 +39,7 @@ def prepare_tool(catalogue: Catalogue, name: str, arguments: Mapping[str, Any]) 
 
 
 def prepare_resource(catalogue: Catalogue, uri: str) -> Prepared:
-    """A `resources/read`. Raises MCPError for an address that nothing answers for."""
+    """A `resources/read`. Raises ProtocolError for an address that nothing answers for."""
     if (match := catalogue.resources.match(uri)) is None:
         raise resource_not_found(uri)
     operation, arguments = match
@@ -48,7 +48,7 @@ def prepare_resource(catalogue: Catalogue, uri: str) -> Prepared:
 
 
 def prepare_prompt(catalogue: Catalogue, name: str, arguments: Mapping[str, str]) -> Prepared | Json:
-    """A `prompts/get`; its result where it is a text. Raises MCPError for a prompt or arguments that are none."""
+    """A `prompts/get`; its result where it is a text. Raises ProtocolError for a prompt or arguments that are none."""
     prompt = catalogue.prompt(name)
     if not prompt.operation:
         return described(user_says(render(prompt, arguments)), prompt.description)
@@ -59,7 +59,7 @@ def prepare_prompt(catalogue: Catalogue, name: str, arguments: Mapping[str, str]
 
 
 def checked_arguments(catalogue: Catalogue, operation: Operation, arguments: Mapping[str, Any]) -> bytes:
-    """For what has no error results of its own: every misfit is a JSON-RPC error, raised as MCPError."""
+    """For what has no error results of its own: every misfit is a JSON-RPC error, raised as ProtocolError."""
     encoded = encoded_arguments(arguments)
     if faults := catalogue.faults(operation, arguments):
         raise invalid_params(f"Arguments that do not fit: {'; '.join(faults)}")
@@ -67,7 +67,7 @@ def checked_arguments(catalogue: Catalogue, operation: Operation, arguments: Map
 
 
 def encoded_arguments(arguments: Mapping[str, Any]) -> bytes:
-    """Arguments as they came. Raises MCPError for what is no JSON, though Python's own parser lets it through."""
+    """Arguments as they came. Raises ProtocolError for what is no JSON, though Python's own parser lets it through."""
     try:
         return orjson.dumps(arguments)
     except TypeError:

@@ -10,12 +10,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 import structlog
-from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, GetPromptResult, InputRequiredResult, ReadResourceResult, Result
-from mcp_types.jsonrpc import INVALID_PARAMS
 from pydantic import ValidationError
 
-from frontend.errors import PoolerError, as_protocol_error, as_tool_result
+from frontend.errors import PoolerError, ProtocolError, as_protocol_error, as_tool_result, invalid_params
 from frontend.events import Done, Log, Page, Progress, Queued, Reply, RunEvent, Starting, Working
 
 log = structlog.get_logger(__name__)
@@ -62,13 +60,13 @@ class Note:
     """Of the arguments, for a request that is made again to be told from another."""
 
     def pack(self) -> bytes:
-        """As it travels with the run. Raises MCPError when a client's own words make it too large."""
+        """As it travels with the run. Raises ProtocolError when a client's own words make it too large."""
         packed = orjson.dumps({key: value for key, value in asdict(self).items() if value not in (None, "")})
         if len(packed) > NOTE_BYTES_MAX:
             sentence = (
                 f"The request's id, progress token and name take {len(packed)} bytes; {NOTE_BYTES_MAX} at most do"
             )
-            raise MCPError(INVALID_PARAMS, sentence)
+            raise invalid_params(sentence)
         return packed
 
     @classmethod
@@ -169,13 +167,13 @@ def answer_of(event: RunEvent, note: Note) -> Json | None:
                 answer = {"result": failure_of(error, note)}
             case _:
                 return None
-    except MCPError as error:
-        answer = {"error": error.error.model_dump(mode="json", exclude_none=True)}
+    except ProtocolError as error:
+        answer = {"error": error.error}
     return {"jsonrpc": "2.0", "id": note.request_id, **answer}
 
 
 def result_of(reply: Reply, note: Note) -> Json:
-    """A reply as the result that the request's method asks for. Raises MCPError for what is no such result."""
+    """A reply as the result that the request's method asks for. Raises ProtocolError for what is no such result."""
     try:
         if reply.asks:
             return workers_own(InputRequiredResult, note.name, reply) | {"resultType": "input_required"}
@@ -185,7 +183,7 @@ def result_of(reply: Reply, note: Note) -> Json:
 
 
 def failure_of(error: PoolerError, note: Note) -> Json:
-    """A failure as the request's client reads it: a tool's as a result. Raises MCPError where there is no such form."""
+    """A failure as the request's client reads it: a tool's as a result. Raises ProtocolError where there is none."""
     if note.method != TOOL:
         raise as_protocol_error(error)
     return as_tool_result(error) | {"resultType": "complete"}

@@ -5,16 +5,18 @@ known where one process serves the whole connection (stdio); over stateless HTTP
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
 from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, LOG_LEVEL_META_KEY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from frontend.auth import Caller
+from frontend.errors import ProtocolError
 from frontend.rendering import LEVELS, RequestId
 
 CALLER = "penstock.caller"
@@ -23,6 +25,21 @@ CALLER = "penstock.caller"
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 Context: TypeAlias = ServerRequestContext[Any, Any]
+Params = TypeVar("Params")
+Result = TypeVar("Result")
+Handler: TypeAlias = Callable[[Context, Params], Awaitable[Result]]
+
+
+def in_sdk_words(handler: Handler[Params, Result]) -> Handler[Params, Result]:
+    """The handler as the SDK wants it: what it refuses, it refuses by the SDK's own exception."""
+
+    async def handle(ctx: Context, params: Params) -> Result:
+        try:
+            return await handler(ctx, params)
+        except ProtocolError as error:
+            raise MCPError(error.code, error.message, error.data) from None
+
+    return handle
 
 
 def is_modern(ctx: Context) -> bool:

@@ -19,11 +19,10 @@ from mcp.server.subscriptions import (
     ServerEvent,
     ToolsListChanged,
 )
-from mcp.shared.exceptions import MCPError
 
 from frontend.auth import Caller
 from frontend.catalogue import Catalogue
-from frontend.errors import PoolerError, as_protocol_error
+from frontend.errors import PoolerError, ProtocolError, as_protocol_error
 from frontend.events import Watched
 from frontend.pooler_client.watch import Watches
 from frontend.preparing import prepare_resource
@@ -146,7 +145,7 @@ class Stream:
 
 
 class Subscriptions:
-    """All clients of this process that listen. `catalogue` waits for the current one; it may raise MCPError."""
+    """All clients of this process that listen. `catalogue` waits for the current one; it may raise ProtocolError."""
 
     def __init__(self, watches: Watches, default_caller: Caller, catalogue: Callable[[], Awaitable[Catalogue]]) -> None:
         self._watches = watches
@@ -202,7 +201,7 @@ class Subscriptions:
 def targets_of(catalogue: Catalogue, uris: Iterable[str]) -> Iterable[Watched]:
     """Those of the URIs that are watched, each once, and by which operation."""
     for uri in dict.fromkeys(uris):
-        with contextlib.suppress(MCPError):  # of what nobody can read, no change can be told
+        with contextlib.suppress(ProtocolError):  # of what nobody can read, no change can be told
             prepared = prepare_resource(catalogue, uri)
             if prepared.operation.watched:
                 yield Watched(uri, prepared.operation.name, prepared.arguments)

@@ -15,18 +15,25 @@ from typing import Any, TypeAlias
 
 import orjson
 from mcp.server.lowlevel import Server
-from mcp.shared.exceptions import MCPError
 from mcp_types import RequestParams
-from mcp_types.jsonrpc import HEADER_MISMATCH, METHOD_NOT_FOUND
+from mcp_types.jsonrpc import METHOD_NOT_FOUND
 
 from frontend.auth import Caller
-from frontend.errors import HANDLE_REASONS, PoolerError, as_protocol_error, invalid_params, missing_capability
+from frontend.errors import (
+    HANDLE_REASONS,
+    HEADER_MISMATCH,
+    PoolerError,
+    ProtocolError,
+    as_protocol_error,
+    invalid_params,
+    missing_capability,
+)
 from frontend.events import Accepted, Done, InputRequired, Page, Reply, RunEvent, RunState, RunStatus
 from frontend.operations import Operation
 from frontend.pooler_client import Call, Runs, Terms
 from frontend.preparing import digest_of
 from frontend.rendering import TOOL, Note, failure_of, result_of
-from frontend.requests import Context, caller_of, capabilities_of, is_modern, routed_name_of
+from frontend.requests import Context, caller_of, capabilities_of, in_sdk_words, is_modern, routed_name_of
 from frontend.runs import Teller
 
 TASKS = "io.modelcontextprotocol/tasks"
@@ -64,9 +71,9 @@ class Tasks:
     def offer(self, sdk: "Server[Any]") -> None:
         """Declares the extension, and serves its methods."""
         sdk.extensions[TASKS] = {}
-        sdk.add_request_handler("tasks/get", TaskParams, self._get)
-        sdk.add_request_handler("tasks/update", UpdateParams, self._update)
-        sdk.add_request_handler("tasks/cancel", TaskParams, self._cancel)
+        sdk.add_request_handler("tasks/get", TaskParams, in_sdk_words(self._get))
+        sdk.add_request_handler("tasks/update", UpdateParams, in_sdk_words(self._update))
+        sdk.add_request_handler("tasks/cancel", TaskParams, in_sdk_words(self._cancel))
 
     def wanted(self, ctx: Context, operation: Operation, note: Note) -> bool:
         """Whether a request may be answered by a task: a long tool's, from a client that knows tasks."""
@@ -75,7 +82,7 @@ class Tasks:
     # tools/call
 
     async def answer(self, ctx: Context, call: Call, note: Note) -> Json:
-        """The result of a long tool call: a task, or whatever came before it was one. Raises PoolerError, MCPError."""
+        """The result of a long tool call: a task, or what came before it was one. Raises PoolerError, ProtocolError."""
         note = replace(note, digest=digest_of(call.arguments))
         if call.request_state.startswith(RUN_KIND):
             return await self._resume(ctx, call, note)
@@ -151,7 +158,7 @@ class Tasks:
         return {}
 
     async def _known(self, ctx: Context, params: TaskParams, ask: Callable[[Caller], Awaitable[RunState]]) -> RunState:
-        """Asks about a task, for a client that may. Raises MCPError."""
+        """Asks about a task, for a client that may. Raises ProtocolError."""
         _let_in(ctx, params)
         try:
             return await ask(caller_of(ctx, self._default_caller))
@@ -164,10 +171,10 @@ class Tasks:
 
 def _let_in(ctx: Context, params: TaskParams) -> None:
     if not is_modern(ctx):
-        raise MCPError(METHOD_NOT_FOUND, "Method not found", ctx.method)
+        raise ProtocolError(METHOD_NOT_FOUND, "Method not found", ctx.method)
     routed = routed_name_of(ctx)
     if routed is not None and routed != params.task_id:
-        raise MCPError(HEADER_MISMATCH, "The Mcp-Name header has to be the task's id, as the body has it")
+        raise ProtocolError(HEADER_MISMATCH, "The Mcp-Name header has to be the task's id, as the body has it")
     if not _declared(ctx):
         raise missing_capability(f"{ctx.method} is for clients that declare {TASKS}", {"extensions": {TASKS: {}}})
 
@@ -215,8 +222,8 @@ def _outcome(state: RunState) -> Json:
             return {"result": result_of(state.reply, note)}
         if state.error is not None and state.status == RunStatus.FAILED:
             return {"status": "completed", "result": failure_of(state.error, note)}
-    except MCPError as error:
-        return {"status": "failed", "error": error.error.model_dump(mode="json", exclude_none=True)}
+    except ProtocolError as error:
+        return {"status": "failed", "error": error.error}
     return {}
 
 

@@ -44,7 +44,7 @@ def asked(
 ) -> Asked | Json:
     """What a request asks for, or its result where there is nothing to run.
 
-    Raises MCPError or ValidationError for what is no sound request.
+    Raises ProtocolError or ValidationError for what is no sound request.
     """
     validate_client_request(request.method, talk.version, request.params)
     given = request.params or {}

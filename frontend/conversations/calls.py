@@ -9,7 +9,6 @@ from contextlib import aclosing
 from http import HTTPStatus
 from typing import TypeAlias
 
-from mcp.server.runner import modern_error_data
 from mcp_types import JSONRPCRequest
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -73,7 +72,7 @@ class Calls:
         except PoolerError as error:
             return Telling("", Note(request.method, "", request.id), talk.version).failed(error)
         except Exception as error:  # noqa: BLE001 - the SDK's own ladder says what its client may know of it
-            return failure(request.id, modern_error_data(error))
+            return failure(request.id, error)
         return wanted if isinstance(wanted, Asked) else result(request.id, wanted)
 
     async def _begun(self, talk: Talk, note: Note, events: AsyncGenerator[RunEvent, None]) -> ASGIApp:

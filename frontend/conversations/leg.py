@@ -141,7 +141,7 @@ class Conversations:
             opened = await self._pooler.conversations.open(_caller(http), note, shaken.capabilities)
         except PoolerError as error:
             if error.reason not in WITHOUT_POOLER:
-                return answered(failure(request.id, as_protocol_error(error).error))
+                return answered(failure(request.id, as_protocol_error(error)))
             log.warning("a client goes without a conversation", reason=error.reason)
             return answered(shaken.answer)
         response = answered(shaken.answer)

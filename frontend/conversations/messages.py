@@ -4,11 +4,11 @@ from http import HTTPStatus
 from typing import Any, TypeAlias
 
 import orjson
+from mcp.server.runner import modern_error_data
 from mcp.server.streamable_http import check_accept_headers
 from mcp_types import (
     INVALID_REQUEST,
     PARSE_ERROR,
-    ErrorData,
     JSONRPCError,
     JSONRPCNotification,
     JSONRPCRequest,
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from frontend.errors import PoolerError
+from frontend.errors import PoolerError, ProtocolError
 from frontend.rendering import RequestId
 
 Json: TypeAlias = dict[str, Any]
@@ -94,5 +94,10 @@ def result(request_id: RequestId, content: Json) -> Json:
     return {"jsonrpc": "2.0", "id": request_id, "result": content}
 
 
-def failure(request_id: RequestId | None, error: ErrorData) -> Json:
-    return {"jsonrpc": "2.0", "id": request_id, "error": error.model_dump(mode="json", exclude_none=True)}
+def failure(request_id: RequestId | None, error: Exception) -> Json:
+    """What its client may know of a failure; of one that is not meant for it, by the SDK's own ladder."""
+    if isinstance(error, ProtocolError):
+        said = error.error
+    else:
+        said = modern_error_data(error).model_dump(mode="json", exclude_none=True)
+    return {"jsonrpc": "2.0", "id": request_id, "error": said}

@@ -8,7 +8,6 @@ from http import HTTPStatus
 import mcp_types as types
 import orjson
 import structlog
-from mcp.server.runner import modern_error_data
 from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
 from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 from mcp_types.methods import validate_client_request
@@ -44,9 +43,9 @@ class Sayings:
             validate_client_request(request.method, talk.version, request.params)
             await self._pooler.conversations.deliver(talk.caller, talk.handle, await self._delivery(request))
         except PoolerError as error:
-            return failure(request.id, as_protocol_error(error).error)
+            return failure(request.id, as_protocol_error(error))
         except Exception as error:  # noqa: BLE001 - the SDK's own ladder says what its client may know of it
-            return failure(request.id, modern_error_data(error))
+            return failure(request.id, error)
         return result(request.id, {})
 
     async def remark(self, talk: Talk, message: JSONRPCNotification | JSONRPCResponse | JSONRPCError) -> Response:
@@ -78,7 +77,7 @@ class Sayings:
 
 
 def _watched(catalogue: Catalogue, uri: str) -> Watched:
-    """Raises MCPError for an address that nothing answers for."""
+    """Raises ProtocolError for an address that nothing answers for."""
     if (match := catalogue.resources.match(uri)) is None:
         raise resource_not_found(uri)
     operation, arguments = match

@@ -12,7 +12,7 @@ import orjson
 from mcp.server.connection import Connection
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
-from mcp.server.runner import ServerRunner, aclose_shielded, modern_error_data, serve_one
+from mcp.server.runner import ServerRunner, aclose_shielded, serve_one
 from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.message import MessageMetadata, ServerMessageMetadata
@@ -73,7 +73,7 @@ async def serve(sdk: "Server[Any]", http: Request, request: JSONRPCRequest, vers
             lifespan_state=EMPTY_LIFESPAN,
         )
     except Exception as error:  # noqa: BLE001 - the SDK's own ladder says what its client may know of it
-        return failure(request.id, modern_error_data(error))
+        return failure(request.id, error)
     return result(request.id, content)
 
 
@@ -84,7 +84,7 @@ async def shake_hands(sdk: "Server[Any]", http: Request, request: JSONRPCRequest
     try:
         content = await runner.on_request(_alone(http, request), request.method, request.params)
     except Exception as error:  # noqa: BLE001 - the same
-        return failure(request.id, modern_error_data(error))
+        return failure(request.id, error)
     finally:
         await aclose_shielded(connection)
     capabilities = orjson.dumps((request.params or {}).get("capabilities") or {})

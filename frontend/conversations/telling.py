@@ -13,13 +13,11 @@ from typing import NamedTuple, Self
 import orjson
 import structlog
 from mcp.server.streamable_http import REQUEST_CANCELLED
-from mcp.shared.exceptions import MCPError
-from mcp_types import INTERNAL_ERROR, ErrorData
 from mcp_types.methods import serialize_server_result
 from pydantic import ValidationError
 
 from frontend.conversations.messages import Json, failure, result
-from frontend.errors import PoolerError
+from frontend.errors import INTERNAL_ERROR, PoolerError, ProtocolError
 from frontend.events import Done, InputRequired, RunEvent
 from frontend.rendering import Note, RequestId, answer_of, failure_of, notifications_of, step_of
 
@@ -95,11 +93,11 @@ class Telling:
         """The response to a request whose run cannot be told to its end."""
         if error.reason == "CANCELLED":
             # Before 2026-07-28 nothing but a response ends a request's stream for good.
-            return failure(self._note.request_id, ErrorData(code=REQUEST_CANCELLED, message="Request cancelled"))
+            return failure(self._note.request_id, ProtocolError(REQUEST_CANCELLED, "Request cancelled"))
         try:
             return self._fitting(result_message(self._note, failure_of(error, self._note)))
-        except MCPError as refused:
-            return failure(self._note.request_id, refused.error)
+        except ProtocolError as refused:
+            return failure(self._note.request_id, refused)
 
     def _messages(self, event: RunEvent) -> list[Json]:
         match event.what:
@@ -135,9 +133,8 @@ class Telling:
             content = serialize_server_result(self._note.method, self._version, answer["result"])
         except ValidationError:
             log.exception("a result that is none", method=self._note.method, name=self._note.name)
-            return failure(
-                self._note.request_id, ErrorData(code=INTERNAL_ERROR, message="Handler returned an invalid result")
-            )
+            broken = ProtocolError(INTERNAL_ERROR, "Handler returned an invalid result")
+            return failure(self._note.request_id, broken)
         return {**answer, "result": content}
 
 

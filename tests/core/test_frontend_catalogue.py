@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from mcp.shared.exceptions import MCPError
 
 from frontend import catalogue as module
 from frontend.catalogue import Catalogue, render
+from frontend.errors import ProtocolError
 from frontend.operations import Offer, Operation, Prompt, PromptArgument
 
 
@@ -54,7 +54,7 @@ def test_a_write_is_destructive_and_idempotent_only_when_it_says_so(idempotent: 
 def test_an_operation_that_is_no_tool_is_neither_listed_nor_called() -> None:
     known = catalogue(Operation("a"), Operation("b", tool=False))
     assert [tool["name"] for tool in known.list_tools(None)["tools"]] == ["a"]
-    with pytest.raises(MCPError, match="Unknown tool: 'b'"):
+    with pytest.raises(ProtocolError, match="Unknown tool: 'b'"):
         known.tool("b")
     assert known.operation("b").name == "b"
 
@@ -87,7 +87,7 @@ def test_an_entry_that_goes_between_two_pages_hides_no_other(monkeypatch: pytest
 
 @pytest.mark.parametrize("cursor", ["?", "ab", "//79"])
 def test_a_cursor_from_elsewhere_is_a_fault_of_the_request(cursor: str) -> None:
-    with pytest.raises(MCPError) as caught:
+    with pytest.raises(ProtocolError) as caught:
         catalogue(Operation("a")).list_tools(cursor)
     assert caught.value.code == -32602
 
@@ -157,7 +157,7 @@ def test_a_prompts_places_are_filled_once_and_what_is_no_place_stays() -> None:
 
 
 def test_everything_wrong_with_a_prompts_arguments_is_said_at_once() -> None:
-    with pytest.raises(MCPError) as caught:
+    with pytest.raises(ProtocolError) as caught:
         render(GREETING, {"nam": "x"})
     assert caught.value.code == -32602
     assert caught.value.message == "Arguments of prompt 'greet': missing name; unknown nam (it takes name, wish)"

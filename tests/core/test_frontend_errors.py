@@ -1,10 +1,9 @@
 """What MCP clients hear of a failure."""
 
 import pytest
-from mcp.shared.exceptions import MCPError
 
 from frontend import errors
-from frontend.errors import PoolerError, as_protocol_error, as_tool_result
+from frontend.errors import PoolerError, ProtocolError, as_protocol_error, as_tool_result
 from protos.penstock.v1 import pooler_pb2 as pb
 
 REASONS = [name.removeprefix("REASON_") for name in pb.Reason.keys() if name != "REASON_UNSPECIFIED"]  # noqa: SIM118
@@ -34,7 +33,7 @@ def test_when_to_try_again_is_said_once() -> None:
 
 def test_a_workers_protocol_error_keeps_its_code_and_data() -> None:
     error = PoolerError("PROTOCOL", "No such page", {"mcp_code": "-32007", "mcp_data": '{"page":7}'})
-    with pytest.raises(MCPError) as caught:
+    with pytest.raises(ProtocolError) as caught:
         as_tool_result(error)
     assert (caught.value.code, caught.value.message, caught.value.data) == (-32007, "No such page", {"page": 7})
 
@@ -45,7 +44,7 @@ def test_a_protocol_error_that_cannot_be_read_is_an_internal_one(metadata: dict[
 
 
 def test_an_operation_that_has_gone_meanwhile_is_an_unknown_tool() -> None:
-    with pytest.raises(MCPError) as caught:
+    with pytest.raises(ProtocolError) as caught:
         as_tool_result(PoolerError("OPERATION_NOT_FOUND", "No operation 'x'."))
     assert caught.value.code == -32602
 

@@ -2,9 +2,9 @@
 
 import orjson
 import pytest
-from mcp.shared.exceptions import MCPError
 
 from frontend.catalogue import Catalogue
+from frontend.errors import ProtocolError
 from frontend.operations import Offer, Operation, Prompt, PromptArgument
 from frontend.preparing import Prepared, digest_of, prepare_prompt, prepare_resource, prepare_tool
 from frontend.rendering import PROMPT, RESOURCE, TOOL, Note
@@ -43,7 +43,7 @@ def test_a_tools_misfits_are_for_its_model_and_anything_elses_for_its_program():
     answer = prepare_tool(CATALOGUE, "look", {"loan": 7})
     assert isinstance(answer, dict)
     assert answer["isError"] is True
-    with pytest.raises(MCPError):
+    with pytest.raises(ProtocolError):
         prepare_prompt(CATALOGUE, "made", {})
 
 
@@ -53,9 +53,9 @@ def test_what_the_catalogue_lacks_is_no_call():
         lambda: prepare_resource(CATALOGUE, "other://7"),
         lambda: prepare_prompt(CATALOGUE, "tex", {}),
     ):
-        with pytest.raises(MCPError) as caught:
+        with pytest.raises(ProtocolError) as caught:
             wrong()
-        assert caught.value.error.code == -32602
+        assert caught.value.code == -32602
 
 
 def test_the_same_arguments_have_the_same_digest_in_whatever_order():

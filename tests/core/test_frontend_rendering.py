@@ -4,9 +4,8 @@ from typing import Any
 
 import orjson
 import pytest
-from mcp.shared.exceptions import MCPError
 
-from frontend.errors import PoolerError
+from frontend.errors import PoolerError, ProtocolError
 from frontend.events import (
     Accepted,
     Done,
@@ -168,9 +167,9 @@ def test_a_reply_that_asks_is_a_round_of_any_request(method: str):
 def test_a_tools_failure_is_a_result_and_anything_elses_an_error():
     slow = PoolerError("WORK_TIMEOUT", "The work took longer than 5 s.")
     assert failure_of(slow, HEARS_ALL)["content"][0]["text"] == "The work took longer than 5 s."
-    with pytest.raises(MCPError) as caught:
+    with pytest.raises(ProtocolError) as caught:
         failure_of(slow, Note(RESOURCE, "loans://1"))
-    assert caught.value.error.code == -32011
+    assert caught.value.code == -32011
 
 
 def test_the_answer_comes_with_the_page_or_with_a_failed_end():
@@ -199,7 +198,7 @@ def test_a_note_of_another_program_reads_as_a_tool_calls(packed: bytes):
 
 
 def test_a_note_that_the_pooler_would_not_keep_is_refused_as_the_clients_fault():
-    with pytest.raises(MCPError) as caught:
+    with pytest.raises(ProtocolError) as caught:
         Note(TOOL, "look", request_id="x" * 20_000).pack()
-    assert caught.value.error.code == -32602
-    assert "16384" in caught.value.error.message
+    assert caught.value.code == -32602
+    assert "16384" in caught.value.message

@@ -4,10 +4,10 @@ from typing import Any
 
 import orjson
 import pytest
-from mcp.shared.exceptions import MCPError
 
 from frontend.catalogue import Catalogue
 from frontend.completion import VALUES_MAX, arguments_for, completion_of, operation_for
+from frontend.errors import ProtocolError
 from frontend.operations import Offer, Operation, Prompt, PromptArgument
 from frontend.resources import Resources
 
@@ -102,7 +102,7 @@ def test_an_argument_is_completed_by_the_operation_that_it_names(
 
 @pytest.mark.parametrize("ref", [{"type": "ref/prompt", "name": "q"}, {"type": "ref/resource", "uri": "x://{y}"}])
 def test_completing_for_what_nobody_offers_is_a_fault_of_the_request(ref: dict[str, str]) -> None:
-    with pytest.raises(MCPError) as caught:
+    with pytest.raises(ProtocolError) as caught:
         operation_for(KNOWN, ref, "a")
     assert caught.value.code == -32602
 
