@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -20,14 +21,16 @@ from pooler.kept import Kept
 from pooler.runtime import adoption
 from pooler.runtime.dispatch import Dispatcher
 from pooler.runtime.driver import Driver
+from pooler.runtime.record import Actor, Record
 from pooler.runtime.slotfiles import SlotFiles
 from pooler.runtime.watches.room import Watches
 from pooler.service import server as grpc_server
-from pooler.service.admin import AdminServicer
+from pooler.service.admin_plane import SIGNAL, AdminPlane
 from pooler.service.catalogue import Board
 from pooler.service.data import PoolerServicer
 from pooler.service.exchange import Limits
 from pooler.service.health import Health
+from pooler.service.snapshots import Snapshots
 from pooler.state import StateDir, StateDirError
 
 log = structlog.get_logger(__name__)
@@ -65,6 +68,7 @@ class Pooler:
         self._data = PoolerServicer(self._dispatcher, self._board, self._watches, limits, secrets.token_hex(8))
         self._kept: Kept | None = None
         self._server: grpc.aio.Server | None = None
+        self._admin: AdminPlane | None = None
         self._pages = web.AppRunner(
             pages.application(self._drivers, lambda: not self._dispatcher.draining), access_log=None
         )
@@ -78,21 +82,23 @@ class Pooler:
         self._state.take()
         files = self._files(parts)
         settings = self.config.pooler
+        admin = self._admin = self._admin_plane(settings)
         self._server = grpc_server.server(
             self._data,
-            AdminServicer(self._drivers, self._state.name, self._reload_by_order),
+            None if admin.apart else admin.servicer,
             self._health,
             settings.request_bytes_max,
             settings.vanished_seconds,
         )
-        self.address = grpc_server.bind(self._server, settings.listen)
+        self.address = grpc_server.bind(self._server, settings.listen, private=admin.by_socket and not admin.apart)
+        admin.bind(self._health, self.address)
         self.http_address = await self._open_pages(settings.http)
         await self._open_rooms()
         self._install(self.config, parts, files)
         self._burial = asyncio.get_running_loop().create_task(self._bury(self._state.backends() - parts.keys()))
         await asyncio.gather(*self._announcements, self._health.pooler(True))
-        await self._server.start()
-        log.info("listening", address=self.address, http=self.http_address, backends=len(parts))
+        await asyncio.gather(self._server.start(), admin.start())
+        log.info("listening", address=self.address, http=self.http_address, admin=admin.address, backends=len(parts))
 
     async def reload(self, config: Config) -> Changes:
         """Takes on a new configuration; what did not change goes on undisturbed. Caps set by an order are over.
@@ -103,12 +109,13 @@ class Pooler:
         async with self._reloading:
             return await self._take_on(config)
 
-    async def reread(self) -> Changes:
+    async def reread(self, actor: Actor = SIGNAL) -> Changes:
         """Reads the configuration's file again and takes it on, to the end, even if whoever asked for it leaves.
 
-        Raises ConfigError, BuildError or StateDirError and changes nothing; or Fault, when the pooler stops.
+        `actor`: who asked. Raises ConfigError, BuildError or StateDirError and changes nothing; or Fault, when the
+        pooler stops.
         """
-        task = asyncio.get_running_loop().create_task(self._reread())
+        task = asyncio.get_running_loop().create_task(self._reread(actor))
         self._readings.add(task)
         task.add_done_callback(self._was_read)
         return await asyncio.shield(task)
@@ -126,8 +133,8 @@ class Pooler:
         await asyncio.gather(*(driver.drain(grace) for driver in self._drivers.values()))
         if self._readings:
             await asyncio.wait(self._readings)  # what they removed has been draining for longer than the others
-        if self._server is not None:
-            await self._server.stop(LAST_WORDS_SECONDS)
+        if self._server is not None and self._admin is not None:
+            await asyncio.gather(self._server.stop(LAST_WORDS_SECONDS), self._admin.stop(LAST_WORDS_SECONDS))
         if self._kept is not None:
             await self._kept.close()
         await asyncio.gather(*self._announcements)
@@ -145,6 +152,12 @@ class Pooler:
         await kept.open(settings)
         self._kept = kept
         self._data.join(kept.conversations, kept.runs, kept.desks)
+        assert self._admin is not None
+        self._admin.snapshots.join(kept.desks, kept.runs)
+
+    def _admin_plane(self, settings: PoolerSettings) -> AdminPlane:
+        snapshots = Snapshots(self._drivers, self._state.name, lambda: self._dispatcher.draining, time.time)
+        return AdminPlane(settings.admin, snapshots, Record(self._state.path, time.time), self._reload_by_order)
 
     def _keys(self, settings: PoolerSettings) -> list[bytes]:
         return settings.sealing_keys() or [self._state.handle_key()]
@@ -153,24 +166,27 @@ class Pooler:
         """The slot files of the backends that are new."""
         return {name: self._state.slots(name) for name in parts if name not in self._drivers}
 
-    async def _reread(self) -> Changes:
+    async def _reread(self, actor: Actor) -> Changes:
+        assert self._admin is not None
         async with self._reloading:
             if self._dispatcher.draining:
                 raise Fault(Reason.DRAINING, "This pooler is being shut down and takes no orders.")
             try:
-                return await self._take_on(load(self.config.file))
+                found = await self._take_on(load(self.config.file))
             except UNUSABLE as error:
                 log.warning("configuration not reloaded, the old one stays", faults=str(error).splitlines())
                 raise
+            self._admin.reloaded(actor, found)
+            return found
 
     def _was_read(self, task: "asyncio.Task[Changes]") -> None:
         self._readings.discard(task)
         if not task.cancelled():
             task.exception()  # whoever asked for it may have left; it has been logged
 
-    async def _reload_by_order(self) -> Changes:
+    async def _reload_by_order(self, actor: Actor) -> Changes:
         try:
-            return await self.reread()
+            return await self.reread(actor)
         except UNUSABLE as error:
             raise Fault(Reason.INVALID_CONFIGURATION, _refusal(str(error).splitlines())) from error
 
@@ -203,6 +219,8 @@ class Pooler:
         desks = self._kept.desks.install(self._drivers, build.keeping(parts))
         self._dispatcher.routes = build.routes(config, self._drivers, desks)
         self._kept.reconfigure(config.pooler, self._keys(config.pooler))
+        assert self._admin is not None
+        self._admin.reconfigure(config.pooler.admin)
         self._watches.watches_max = config.pooler.watches_max
         self._watches.install(self._dispatcher.routes, build.watching(config))
         self._board.publish(config)

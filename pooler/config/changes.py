@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 from pooler.config.model import Config
 
-FIXED = ("listen", "http", "state_dir", "store", "request_bytes_max", "vanished_seconds")
+FIXED = ("listen", "http", "admin.listen", "state_dir", "store", "request_bytes_max", "vanished_seconds")
 """Keys of `pooler` that stay what they were until a restart."""
 
 
@@ -39,5 +40,5 @@ def changes(before: Config, after: Config, caps: Mapping[str, int]) -> Changes:
         },
         operations=len(after.operations),
         operations_before=len(before.operations),
-        restart_needed=tuple(key for key in FIXED if getattr(after.pooler, key) != getattr(before.pooler, key)),
+        restart_needed=tuple(key for key in FIXED if attrgetter(key)(after.pooler) != attrgetter(key)(before.pooler)),
     )

@@ -50,6 +50,7 @@ def build(document: Document) -> Config | None:
             document.fault((key,), f"unknown key; {nearest(key, SECTIONS)}", at_key=True)
     pooler = validated(PoolerSettings, document.data.get("pooler"), ("pooler",), document)
     _check_secrets(document.data.get("pooler"), "handle_keys", document)
+    _check_admin(document.data.get("pooler"), document)
     backends = {name: _backend(name, data, document) for name, data in _section("backends", document).items()}
     operations = {name: _operation(name, data, document) for name, data in _section("operations", document).items()}
     prompts = {
@@ -99,6 +100,14 @@ def _check_secrets(section: Any, key: str, document: Document) -> None:
     secrets = section.get(key) if isinstance(section, dict) else None
     for index, secret in enumerate(secrets if isinstance(secrets, list) else []):
         _check_secret(secret, ("pooler", key, index), document)
+
+
+def _check_admin(section: Any, document: Document) -> None:
+    admin = section.get("admin") if isinstance(section, dict) else None
+    tokens = admin.get("tokens") if isinstance(admin, dict) else None
+    for index, entry in enumerate(tokens if isinstance(tokens, list) else []):
+        token = entry.get("token") if isinstance(entry, dict) else None
+        _check_secret(token, ("pooler", "admin", "tokens", index, "token"), document)
 
 
 def _check_secret(secret: Any, path: KeyPath, document: Document) -> None:

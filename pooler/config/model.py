@@ -16,6 +16,8 @@ from pooler.backends.base import Settings
 from pooler.config.keeping import Keeping
 from pooler.config.operations import OperationConfig, PromptConfig
 
+TOKEN_CHARACTERS_MIN = 16
+"""Of an administrator's token."""
 KEY_BYTES = 32
 """Of a key that seals handles."""
 
@@ -48,6 +50,23 @@ def _sealing(secret: SecretStr) -> SecretStr:
     if not fits:
         raise ValueError(f"must be {KEY_BYTES} bytes of chance in base64, as `openssl rand -base64 {KEY_BYTES}` makes")
     return secret
+
+
+def _long_enough(secret: SecretStr) -> SecretStr:
+    token = secret.get_secret_value()
+    if len(token) < TOKEN_CHARACTERS_MIN or not re.fullmatch(r"[!-~]+", token):
+        raise ValueError(
+            f"must be {TOKEN_CHARACTERS_MIN} or more visible ASCII characters, as `openssl rand -hex 16` makes"
+        )
+    return secret
+
+
+def _distinct(administrators: "tuple[Administrator, ...]") -> "tuple[Administrator, ...]":
+    for index, one in enumerate(administrators):
+        for other in administrators[:index]:
+            if one.token == other.token:
+                raise ValueError(f"{other.name!r} and {one.name!r} have the same token: a token has one bearer")
+    return administrators
 
 
 def _decoded(secret: SecretStr) -> bytes:
@@ -96,6 +115,29 @@ class RunSettings(_Part):
     events_bytes: Bytes = Field(1 << 20, description="How much they may be, the result not included.")
 
 
+class Administrator(_Part):
+    """One bearer token for the DBA's plane, and what its bearer may do."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="As the record of orders tells it.")
+    token: Annotated[SecretStr, AfterValidator(_long_enough)] = Field(
+        description=f"{TOKEN_CHARACTERS_MIN} characters or more, from ${{NAME}} or ${{file:PATH}}."
+    )
+    may: Literal["order", "look"] = Field("order", description="Whether it may give orders, or only look.")
+
+
+class AdminSettings(_Part):
+    """The DBA's plane: where it is, and who may use it."""
+
+    listen: Annotated[str, AfterValidator(_tcp_or_unix)] | None = Field(
+        None,
+        description="Where AdminService is served, and nowhere else: HOST:PORT, or unix:PATH, which is then its "
+        "owner's alone. If left out, at `pooler.listen`.",
+    )
+    tokens: Annotated[tuple[Administrator, ...], AfterValidator(_distinct)] = Field(
+        (), description="Who may look and order. None: whoever reaches the address."
+    )
+
+
 class PoolerSettings(_Part):
     """What holds for the whole pooler."""
 
@@ -105,6 +147,7 @@ class PoolerSettings(_Part):
     http: Annotated[str, AfterValidator(_tcp)] = Field(
         "127.0.0.1:7434", description="Where /healthz, /readyz and /metrics are served."
     )
+    admin: AdminSettings = Field(AdminSettings())
     state_dir: Path = Field(
         Path(".penstock"),
         description="What a pooler keeps for the one after it: its name, and a file for each slot. "

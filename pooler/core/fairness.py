@@ -10,7 +10,7 @@ gets a place.
 
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import ItemsView, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
@@ -57,6 +57,12 @@ class Lane:
     """The least tag under which it stands in the order; None when it does not."""
     length: int = 0
     """How many wait."""
+
+    @property
+    def oldest(self) -> Waiter | None:
+        """Whoever of its waiters has waited longest."""
+        heads = (next(iter(own)) for own in self.waiting.values() if own)
+        return min(heads, key=lambda waiter: waiter.asked_at, default=None)
 
     @property
     def servable(self) -> int:
@@ -119,6 +125,8 @@ class Queue:
         self._now = 0.0
         """Virtual time: the start tag of whoever was served last."""
         self._length = 0
+        self.whole = 0
+        """How many wait for a connection that they share with nobody."""
 
     def __len__(self) -> int:
         return self._length
@@ -138,6 +146,10 @@ class Queue:
         if not self._limited:
             return self._length
         return self._length - sum(lane.length - lane.servable for lane in self._limited.values())
+
+    def weight(self, tenant: str) -> float:
+        """A tenant's share beside the others'."""
+        return self._shares.get(tenant, Share()).weight
 
     def full(self, tenant: str) -> bool:
         """Whether a tenant has as many waiters as its share allows."""
@@ -159,6 +171,7 @@ class Queue:
             lane.start = earliest
         lane.push(waiter, front)
         self._length += 1
+        self.whole += waiter.whole
         self._line_up(lane)
 
     def remove(self, waiter: Waiter) -> bool:
@@ -168,6 +181,7 @@ class Queue:
         lane = self._lanes[waiter.tenant]
         lane.remove(waiter)
         self._length -= 1
+        self.whole -= waiter.whole
         self._rest(waiter.tenant, lane)
         return True
 
@@ -185,6 +199,7 @@ class Queue:
                     self._now = lane.start
                 waiter = lane.pop()
                 self._length -= 1
+                self.whole -= waiter.whole
                 self._line_up(lane)
                 return waiter
         raise KeyError("nobody is servable")
@@ -204,8 +219,12 @@ class Queue:
 
     def oldest(self) -> Waiter | None:
         """Whoever has waited longest."""
-        heads = (next(iter(own)) for lane in self._lanes.values() for own in lane.waiting.values() if own)
+        heads = (head for lane in self._lanes.values() if (head := lane.oldest) is not None)
         return min(heads, key=lambda waiter: waiter.asked_at, default=None)
+
+    def lanes(self) -> ItemsView[str, Lane]:
+        """By tenant, those that wait or hold something, and some that did."""
+        return self._lanes.items()
 
     def gives_way(self, tenant: str) -> Waiter | None:
         """Who leaves a full queue so that a newcomer of this tenant finds a place in it. None: nobody does.
@@ -241,7 +260,7 @@ class Queue:
             while lane.length:
                 everybody.append(lane.pop())
             self._rest(tenant, lane)
-        self._length = 0
+        self._length = self.whole = 0
         return everybody
 
     def reconfigure(self, shares: Mapping[str, Share]) -> None:

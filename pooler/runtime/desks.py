@@ -7,7 +7,7 @@ for one process: after a restart it is known for what it was, and what it stood 
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -21,7 +21,7 @@ from pooler.errors import Fault, Reason
 from pooler.runtime.driver import Driver
 from pooler.runtime.handles import Sealer, expired
 from pooler.runtime.holds import tell
-from pooler.runtime.pins import Pins
+from pooler.runtime.pins import Pin, Pins
 from pooler.runtime.session_faults import Sentences, restarted
 from pooler.runtime.sessions import Session
 from pooler.runtime.turns import Turn
@@ -122,6 +122,11 @@ class Desk:
         """How many sessions there are, those included that wait for their connection."""
         return len(self._sessions)
 
+    def holds(self) -> Iterator[Session | Pin]:
+        """Whatever keeps a connection for a caller, or waits for one."""
+        yield from self._sessions
+        yield from self._pins
+
     def serves(self, driver: Driver, transactional: bool) -> bool:
         """Whether it is still the one for a backend, after a reload."""
         return self._driver is driver and self._settings.transactional == transactional
@@ -198,6 +203,11 @@ class Desks:
     def __len__(self) -> int:
         """How many sessions can be used at this moment."""
         return len(self._open)
+
+    def holds(self) -> list[Session | Pin]:
+        """Whatever keeps a connection for a caller, or waits for one; those included that a reload has left behind."""
+        found = dict.fromkeys(hold for desk in self._desks.values() for hold in desk.holds())
+        return [*(found | dict.fromkeys(self._open.values()))]
 
     def install(self, drivers: Mapping[str, Driver], settings: Mapping[str, Settings]) -> Mapping[str, Desk]:
         """The desks of a configuration, by backend. Sessions that are open go on by the limits that they began with."""

@@ -323,7 +323,7 @@ class Driver:
             return
         spent = turn.spent(self._clock(), began)
         if turn.errand is None:
-            self.tally.note(turn.grant is not None, result, spent)
+            self.tally.note(turn.grant is not None, result, spent, turn.tenant)
         self._loop.call_soon(deliver, Outcome(result, spent))
 
     # Connections

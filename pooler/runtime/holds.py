@@ -95,7 +95,7 @@ def tell(driver: Driver, turn: Turn, result: Answer | Fault, spent: Timing | Non
     deliver, turn.deliver = turn.deliver, None
     if deliver is not None:
         spent = spent or Timing(queue=driver.now - turn.asked_at)
-        driver.tally.note(turn.grant is not None, result, spent)
+        driver.tally.note(turn.grant is not None, result, spent, turn.tenant)
         asyncio.get_running_loop().call_soon(deliver, Outcome(result, spent))
 
 
@@ -121,6 +121,9 @@ class Hold(ABC):
         self.job: Job | None = None
         """The one under way; or, once the hold is over, the one that was."""
         self.ending = False
+        self.idle_since = self.driver.now
+        """When the last of its jobs ended, or its connection came."""
+        self.calls_total = 0
         self._task: asyncio.Task[Answer] | None = None
         self._wake = asyncio.Event()
 
@@ -209,6 +212,15 @@ class Hold(ABC):
         self._wake.set()
 
     @property
+    def state(self) -> str:
+        """Where it is in its life, in a word."""
+        if self.ending:
+            return "ending"
+        if self.turn.grant is None:
+            return "opening"
+        return "idle" if self.job is None else "busy"
+
+    @property
     def waits(self) -> bool:
         """Whether it has no connection yet."""
         return self.turn.grant is None and self.turn.deliver is not None
@@ -252,6 +264,7 @@ class Hold(ABC):
         kit = self.driver.kit_of(self.turn)
         connection.dirty = True  # whatever is left on it, the next user shall not notice
         await self.arrived(kit, connection)
+        self.idle_since = self.driver.now
         self.turn.retried = True  # from here on nothing may be begun anew on another connection
         while (job := await self._next()) is not None:
             await self._do(job, kit, connection)
@@ -274,13 +287,14 @@ class Hold(ABC):
         if not self.begins(job):
             return
         self.job, job.turn.granted_at, job.turn.grant = job, now, GrantState.RUNNING
+        self.calls_total += 1
         self.turn.caller = job.turn.caller  # who is seen at work, and by whose name it can be killed
         if not job.stoppable:
             job.timer = asyncio.get_running_loop().call_later(patience, self.late, job, patience)
         seconds = min(job.turn.timeout_seconds, patience) if job.stoppable else job.turn.timeout_seconds
         result = await self.bounded(kit, connection, job.run(kit, connection, seconds), seconds, job)
         assert result is not None
-        self.job, self.turn.caller = None, opener
+        self.job, self.turn.caller, self.idle_since = None, opener, self.driver.now
         job.silence()
         self.concluded(job, result, connection)
         if isinstance(result, Failure) and result.kind in FATES:

@@ -1,27 +1,27 @@
 """What an administrator may order of one backend's pool: each order acts at once, and none breaks the cap.
 
-An order is checked, carried out through the driver, and logged with what was before and after. To find one call it
+An order is checked, carried out through the driver, and noted with what was before and after. To find one call it
 looks at all, which takes milliseconds where ten thousand wait; the calls themselves pay nothing for it. It does not
 know who orders, and keeps nothing of its own: what holds after an order is the pool's state.
 """
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-
-import structlog
 
 from pooler.core.actions import Action
 from pooler.core.pool import Pool
 from pooler.core.slots import Waiter
 from pooler.errors import Fault, Reason
 from pooler.runtime.driver import Driver
+from pooler.runtime.record import Change
 from pooler.runtime.turns import Turn
-
-log = structlog.get_logger(__name__)
 
 CAP_MAX = 1_000_000
 """The most that a configuration may say, too."""
+KILLS = ("kill_connection", "kill_call")
+"""What is obeyed while a backend is being shut down as well: one stuck call may be what holds that up."""
 TOLD_MAX = 20
 """How many connections a fault lists: what it says has to fit a status message."""
 
@@ -44,11 +44,15 @@ def _turns(waiters: list[Waiter]) -> Iterator[Turn]:
 
 
 class Orders:
-    """The orders to one driver. Each raises Fault and changes nothing where it cannot be carried out."""
+    """The orders to one driver. Each raises Fault and changes nothing where it cannot be carried out.
 
-    def __init__(self, driver: Driver) -> None:
+    `note` is told of each that was.
+    """
+
+    def __init__(self, driver: Driver, note: Callable[[Change], None]) -> None:
         self._driver = driver
         self._pool = driver.pool
+        self._note = note
 
     def set_cap(self, cap: int) -> int:
         """Changes the cap, until the next reload of a configuration or restart. Returns what it was.
@@ -100,7 +104,7 @@ class Orders:
             sentence = f"Backend {self._driver.name} has no connection {number}; {self._held()}"
             raise self._fault(Reason.CONNECTION_NOT_FOUND, sentence)
         order = partial(self._pool.kill_connection, slot)
-        self._carry_out("kill_connection", order, lambda: slot.state.value, connection=number)
+        self._carry_out("kill_connection", order, lambda: slot.state.value, connection=str(number))
 
     def kill_call(self, request_id: str, tenant: str = "") -> int:
         """Ends a call, wherever it stands; a connection that it had goes on to serve, once its work has stopped.
@@ -109,9 +113,10 @@ class Orders:
         Returns how many there were.
         """
         found = self._named(request_id, tenant)
-        for turn in found:
-            order = partial(self._pool.kill, turn)
-            self._carry_out("kill_call", order, partial(_place, turn), request=request_id, tenant=turn.tenant)
+        before = _places(found)
+        self._obey("kill_call", (partial(self._pool.kill, turn) for turn in found))
+        facts = {"request": request_id, "tenant": found[0].tenant, "operation": found[0].operation}
+        self._note(Change("kill_call", self._driver.name, before, "killed", facts))
         return len(found)
 
     def _named(self, request_id: str, tenant: str) -> list[Turn]:
@@ -130,15 +135,19 @@ class Orders:
         return found
 
     def _carry_out(
-        self, name: str, order: Callable[[float], list[Action]], state: Callable[[], object], **facts: object
+        self, name: str, order: Callable[[float], list[Action]], state: Callable[[], object], **facts: str
     ) -> None:
         """`state` tells what the order is about, as it is when it is asked."""
+        before = str(state())
+        self._obey(name, [order])
+        self._note(Change(name, self._driver.name, before, str(state()), facts))
+
+    def _obey(self, name: str, orders: Iterable[Callable[[float], list[Action]]]) -> None:
         driver = self._driver
-        if driver.ending:
-            raise self._fault(Reason.DRAINING, f"Backend {driver.name} is being shut down and takes no orders.")
-        before = state()
-        driver.order(order)
-        log.info("order carried out", backend=driver.name, order=name, before=before, after=state(), **facts)
+        if driver.ending and name not in KILLS:
+            raise self._fault(Reason.DRAINING, f"Backend {driver.name} is being shut down and takes no orders but kills.")
+        for order in orders:
+            driver.order(order)
 
     def _fault(self, reason: Reason, sentence: str) -> Fault:
         return Fault(reason, sentence, {"backend": self._driver.name})
@@ -155,5 +164,7 @@ class Orders:
         return f"it has {', '.join(map(str, numbers[:TOLD_MAX]))}{more}."
 
 
-def _place(turn: Turn) -> str:
-    return "waiting" if turn.grant is None else turn.grant.value
+def _places(turns: list[Turn]) -> str:
+    """Where calls stand: `running`, or `2 running, 7 waiting`."""
+    places = Counter("waiting" if turn.grant is None else turn.grant.value for turn in turns)
+    return next(iter(places)) if len(turns) == 1 else ", ".join(f"{count} {place}" for place, count in places.items())

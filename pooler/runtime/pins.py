@@ -7,7 +7,7 @@ and when it may serve no longer. A busy principal, too, lets others by. Whoever 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pooler.backends.base import Connection, Failure
 from pooler.core.actions import Refuse
@@ -134,6 +134,10 @@ class Pins:
         """A call's caller has left."""
         if pin := self._pins.get(_key(turn)):
             pin.cancel(turn)
+
+    def __iter__(self) -> Iterator[Pin]:
+        """Those who have a connection, or wait for one."""
+        return iter(self._pins.values())
 
     def drain(self) -> None:
         """Gives back what nobody uses."""

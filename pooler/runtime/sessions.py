@@ -47,6 +47,10 @@ class Session(Hold):
         self._opener: Turn | None = opener
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def state(self) -> str:
+        return self.life.state.value
+
     # What its caller wants
 
     def ask(self, act: Act, turn: Turn) -> None:

@@ -5,6 +5,7 @@ costs a call two look-ups among the bounds; what is shown of it is made when som
 """
 
 from bisect import bisect_left
+from collections import Counter
 from itertools import accumulate
 
 from pooler.backends.base import Answer
@@ -15,6 +16,9 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 """Seconds: from what a warm database takes to what a slow login does."""
 GRANTED, TIMED_OUT, CANCELLED, SHED, REFUSED = OUTCOMES = ("granted", "timed_out", "cancelled", "shed", "refused")
 """How a wait can end. What became of the work of a call that got its connection is another matter."""
+
+TENANTS_MAX = 1000
+"""Of how many tenants is counted how their waits ended in vain; then the one heard of first is forgotten."""
 
 _OUTCOME = {
     Reason.QUEUE_TIMEOUT: TIMED_OUT,
@@ -42,6 +46,11 @@ class Histogram:
     def count(self) -> int:
         return sum(self._counts)
 
+    @property
+    def mean(self) -> float:
+        """Seconds; 0 where there is none."""
+        return self.sum / count if (count := self.count) else 0.0
+
     def cumulative(self) -> list[tuple[float, int]]:
         """For each bound, infinity last, how many durations are no longer than it."""
         return list(zip((*BOUNDS, float("inf")), accumulate(self._counts), strict=True))
@@ -59,12 +68,16 @@ class Tally:
         """The part of a wait in which the connection was being reset, of calls that waited for that."""
         self.work = Histogram()
         """The backend's own work, of calls that had a connection."""
+        self.in_vain: dict[str, Counter[str]] = {}
+        """By tenant: how its waits ended that brought no connection."""
 
-    def note(self, granted: bool, result: Answer | Fault, spent: Timing) -> None:
+    def note(self, granted: bool, result: Answer | Fault, spent: Timing, tenant: str) -> None:
         """A call has ended. `granted`: whether it had a connection."""
         if not granted:
             assert isinstance(result, Fault)
-            self.waits[_OUTCOME.get(result.reason, REFUSED)].add(spent.queue)
+            outcome = _OUTCOME.get(result.reason, REFUSED)
+            self.waits[outcome].add(spent.queue)
+            self._of(tenant)[outcome] += 1
             return
         self.waits[GRANTED].add(spent.queue + spent.start + spent.reset)
         self.work.add(spent.backend)
@@ -72,3 +85,10 @@ class Tally:
             self.starts.add(spent.start)
         if spent.reset:
             self.resets.add(spent.reset)
+
+    def _of(self, tenant: str) -> Counter[str]:
+        if (counts := self.in_vain.get(tenant)) is None:
+            if len(self.in_vain) >= TENANTS_MAX:
+                del self.in_vain[next(iter(self.in_vain))]
+            counts = self.in_vain[tenant] = Counter()
+        return counts

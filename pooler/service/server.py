@@ -1,5 +1,7 @@
 """The gRPC server: its services, its bounds, its address. It answers nothing itself."""
 
+import os
+
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -21,9 +23,16 @@ class AddressError(Exception):
 
 
 def server(
-    data: PoolerServicer, admin: AdminServicer, health_of: Health, request_bytes_max: int, vanished_seconds: float
+    data: PoolerServicer,
+    admin: AdminServicer | None,
+    health_of: Health,
+    request_bytes_max: int,
+    vanished_seconds: float,
 ) -> grpc.aio.Server:
-    """A server with every service, bound to nothing yet. A caller silent for `vanished_seconds` is disconnected."""
+    """A server with every service, bound to nothing yet. A caller silent for `vanished_seconds` is disconnected.
+
+    `admin`: None where the DBA's plane is elsewhere.
+    """
     built = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", request_bytes_max + BATCH_BYTES),
@@ -37,20 +46,40 @@ def server(
         ]
     )
     pooler_pb2_grpc.add_PoolerServiceServicer_to_server(data, built)
+    names = [pooler_pb2.DESCRIPTOR.services_by_name["PoolerService"].full_name]
+    if admin is not None:
+        names.append(_offer_admin(admin, built))
+    return _with_the_usual(built, names, health_of)
+
+
+def admin_server(admin: AdminServicer, health_of: Health) -> grpc.aio.Server:
+    """A server for the DBA's plane alone, bound to nothing yet."""
+    built = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_send_message_length", RESULT_BYTES_MAX)])
+    return _with_the_usual(built, [_offer_admin(admin, built)], health_of)
+
+
+def _offer_admin(admin: AdminServicer, built: grpc.aio.Server) -> str:
     admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, built)
+    return admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
+
+
+def _with_the_usual(built: grpc.aio.Server, names: list[str], health_of: Health) -> grpc.aio.Server:
     health_pb2_grpc.add_HealthServicer_to_server(health_of.servicer, built)
-    names = [
-        module.DESCRIPTOR.services_by_name[name].full_name
-        for module, name in ((pooler_pb2, "PoolerService"), (admin_pb2, "AdminService"))
-    ]
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], built)
     return built
 
 
-def bind(built: grpc.aio.Server, address: str) -> str:
-    """Listens on HOST:PORT or unix:PATH; the address as it came out, with the real port. Raises AddressError."""
+def bind(built: grpc.aio.Server, address: str, private: bool = False) -> str:
+    """Listens on HOST:PORT or unix:PATH; the address as it came out, with the real port. Raises AddressError.
+
+    `private`: a socket is made its owner's alone, before anybody can connect to it.
+    """
+    mask = os.umask(0o177) if private else None
     try:
         port = built.add_insecure_port(address)
     except RuntimeError as error:
         raise AddressError(f"cannot listen on {address}: it is in use, or not ours to take") from error
+    finally:
+        if mask is not None:
+            os.umask(mask)
     return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"

@@ -1,5 +1,6 @@
 """Orders that cannot be carried out, and those that have to find their victim first. Under virtual time."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -155,7 +156,7 @@ def test_a_call_for_which_a_connection_is_being_emptied_waits_and_can_be_killed(
 
 
 @pytest.mark.promise(31)
-def test_a_backend_that_is_being_shut_down_takes_no_orders():
+def test_a_backend_that_is_being_shut_down_takes_no_orders_but_kills():
     async def scene() -> None:
         rig = Rig({"cap": 2})
         call = rig.submit(5)
@@ -164,12 +165,56 @@ def test_a_backend_that_is_being_shut_down_takes_no_orders():
         orders = rig.orders
         slots = len(rig.driver.pool.ledger.slots)
         for order in (orders.resume, orders.pause, orders.drain, orders.retire, lambda: orders.set_cap(9)):
-            with pytest.raises(Fault, match="is being shut down and takes no orders") as caught:
+            with pytest.raises(Fault, match="is being shut down and takes no orders but kills") as caught:
                 order()
             assert caught.value.reason is Reason.DRAINING
         assert rig.driver.pool.draining
         assert len(rig.driver.pool.ledger.slots) == slots
         await finished([call])
+
+    virtual.run(scene())
+
+
+@pytest.mark.promise(33)
+def test_a_stuck_call_can_be_killed_while_its_backend_is_being_shut_down():
+    async def scene() -> None:
+        rig = Rig({"cap": 1})
+        stuck = rig.submit(1000)
+        await until(lambda: rig.busy() == 1)
+        begun = rig.now
+        draining = asyncio.ensure_future(rig.driver.drain(300))
+        await until(lambda: rig.driver.ending)
+        rig.kill(stuck)
+        await draining
+        assert stuck.reason is Reason.KILLED
+        assert rig.now - begun < 10
+        assert rig.system.counts().total == 0
+
+    virtual.run(scene())
+
+
+@pytest.mark.promise(33)
+def test_each_order_that_was_carried_out_is_noted_with_what_was_before_and_after():
+    async def scene() -> None:
+        rig = Rig({"cap": 2})
+        rig.orders.set_cap(1)
+        rig.orders.pause()
+        rig.orders.drain()
+        rig.orders.resume()
+        rig.orders.retire()
+        calls = [renamed(rig.submit(5, tenant="shop"), "0") for _ in range(3)]
+        await until(lambda: rig.busy() == 1)
+        rig.orders.kill_call("0")
+        with pytest.raises(Fault):
+            rig.orders.set_cap(0)
+        await finished(calls)
+        assert [(change.order, change.before, change.after) for change in rig.changes] == [
+            ("set_cap", "2", "1"), ("pause", "open", "paused"), ("drain", "paused", "paused and drained"),
+            ("resume", "paused and drained", "open"), ("retire", "0", "1"),
+            ("kill_call", "1 running, 2 waiting", "killed"),
+        ]  # fmt: skip
+        assert {change.backend for change in rig.changes} == {"legacy"}
+        assert rig.changes[-1].facts == {"request": "0", "tenant": "shop", "operation": "work"}
 
     virtual.run(scene())
 

@@ -323,8 +323,8 @@ BREAKS = (
         35,
         "counts the waits of those alone who got a connection",
         "pooler/runtime/tally.py",
-        "self.waits[_OUTCOME.get(result.reason, REFUSED)].add(spent.queue)\n            return",
-        "return",
+        "            self.waits[outcome].add(spent.queue)\n",
+        "",
     ),
     Break(
         35,

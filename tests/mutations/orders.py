@@ -52,7 +52,7 @@ BREAKS = (
         31,
         "obeys orders while it is being shut down",
         ORDERS,
-        "        if driver.ending:\n",
+        "        if driver.ending and name not in KILLS:\n",
         "        if not driver:\n",
     ),
     Break(

@@ -23,6 +23,7 @@ from pooler.core.slots import Priority, Slot
 from pooler.errors import Fault, Reason
 from pooler.runtime.driver import Driver
 from pooler.runtime.orders import Orders
+from pooler.runtime.record import Change
 from pooler.runtime.slotfiles import SlotFiles
 from pooler.runtime.starter import Bounds
 from pooler.runtime.turns import Kit, Outcome, Turn
@@ -180,7 +181,8 @@ class Rig:
             clock=self._loop.time,
             randomness=random.Random(seed),
         )
-        self.orders = Orders(self.driver)
+        self.changes: list[Change] = []
+        self.orders = Orders(self.driver, self.changes.append)
         self.moved_at = float("-inf")
         self.moved_after = 0
 

@@ -8,7 +8,7 @@ never stored. It decides nothing of what happens to a run.
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
 import structlog
@@ -78,6 +78,13 @@ class Runs:
 
     def __repr__(self) -> str:
         return f"<{len(self._runs)} runs of {len(self._tenants)} tenants>"
+
+    def __iter__(self) -> Iterator[Run]:
+        """Those under way and those that are kept, in no order."""
+        return iter(self._runs.values())
+
+    def __len__(self) -> int:
+        return len(self._runs)
 
     async def start(
         self,
