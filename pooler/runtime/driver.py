@@ -17,7 +17,7 @@ from pooler.clock import Clock, monotonic
 from pooler.core.actions import Action, Check, Close, GiveUp, Interrupt, Offer, Open, Refuse, Reset
 from pooler.core.pool import Pool
 from pooler.core.rules import Fate, Rules, StartFailure
-from pooler.core.slots import Slot, Waiter
+from pooler.core.slots import Priority, Slot, Waiter
 from pooler.errors import Fault, Reason
 from pooler.runtime import faults, starter
 from pooler.runtime.alarms import Alarms
@@ -90,6 +90,18 @@ class Driver:
         """The caller has left. Its outcome is CANCELLED, whatever becomes of the work."""
         self._settle_turn(turn, Fault(Reason.CANCELLED, "the caller cancelled the call"))
         self._conclude(self.pool.leave(turn, self._clock()))
+
+    def prolong(self, turn: Turn, give_up_at: float, deadline: float, priority: Priority) -> None:
+        """Others wait for a turn as well, longer or more urgently than who asked for it. Harmless once it was served."""
+        if turn.grant is not None or turn.deliver is None:
+            return
+        turn.give_up_at, turn.deadline = give_up_at, deadline
+        if turn.priority is not priority:
+            waits = self.pool.queue.remove(turn)
+            turn.priority = priority
+            if waits:
+                self.pool.queue.push(turn)
+        self._alarms.set(turn, give_up_at)
 
     def deliver_early(self, turn: Turn, answer: Answer) -> None:
         """The caller gets its answer. The work goes on: only the operation's own time-out bounds it now."""
