@@ -1,0 +1,161 @@
+"""Two frontends before one pooler, alike but for their way through: one takes the short way, and one never does.
+
+Each request is sent to both, one after the other; what came back, and what reached the backends, must be the same.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import structlog
+
+from frontend.app import Server
+from tests.interaction.differential.case import Case
+from tests.interaction.differential.likeness import differences, told
+from tests.interaction.differential.offer import CONFIGURATION
+from tests.interaction.differential.raw_client import Heard, hear
+from tests.interaction.differential.request import PLACES, filled, modern
+from tests.interaction.line import PATIENCE_SECONDS, Line, eventually
+from tests.interaction.talker import Talker
+
+TOKEN, OTHER = "0123456789abcdef-shop", "fedcba9876543210-other"
+
+BEHIND = modern("echo", {"value": "behind"}).and_header("authorization", "Bearer @token@").raw()
+
+OPEN: dict[str, Any] = {}
+"""As a frontend is without any setting."""
+GUARDED: dict[str, Any] = {
+    "tokens": [
+        {"token": TOKEN, "tenant": "shop", "principal": "ana"},
+        {"token": OTHER, "tenant": "other", "principal": "bob"},
+    ],
+    "allowed_origins": ["https://app.example.com", "https://*.example.com:*"],
+    "request_bytes_max": 2048,
+    "result_bytes_max": 65_536,
+}
+STATELESS: dict[str, Any] = {"conversations": False}
+"""The revision before has no conversations here."""
+
+SETTINGS = {"open": OPEN, "guarded": GUARDED, "stateless": STATELESS}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a request on one of the two ways. `calls`: how many reached the pools, by backend."""
+
+    heard: Heard
+    calls: Mapping[str, int]
+    hot: int
+    """How many answers came the short way."""
+
+    def told(self) -> tuple[Any, ...]:
+        """All that must be the same on both ways."""
+        return tuple(told(each) for each in self.heard.answers), self.heard.kept, tuple(self.calls.items())
+
+
+@dataclass
+class Way:
+    """One frontend of a pair, by its place in the line, and what is known only of this one."""
+
+    line: Line
+    number: int
+    places: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        return self.line.frontends[self.number].address
+
+    async def prepare(self, tokens: Sequence[str], conversations: bool) -> None:
+        """Begins the conversations that requests may name."""
+        token, other = tokens
+        self.places = dict(zip(PLACES, (self.address, "none", "none", "none", token, other), strict=True))
+        if not conversations:
+            return
+        async with httpx.AsyncClient() as http:
+            for place, bearer in (("@talk@", token), ("@ended@", token), ("@foreign@", other)):
+                talker = Talker(http, f"http://{self.address}/mcp", bearer)
+                await talker.open()
+                self.places[place] = talker.handle
+                if place == "@ended@":
+                    await talker.delete()
+
+    async def send(self, case: Case) -> Outcome:
+        before, hot = self._calls(), self._hot()
+        heard = await hear(self.address, [filled(piece, self.places) for piece in case.pieces])
+        await self._forgotten()
+        calls = {name: count - before[name] for name, count in self._calls().items()}
+        if not case.cut_off:
+            return Outcome(heard, calls, self._hot() - hot)
+        # What comes behind on the same stream to the pooler has let it hear of everything before.
+        await hear(self.address, [filled(BEHIND, self.places)])
+        return Outcome(heard, {}, 0)
+
+    async def _forgotten(self) -> None:
+        """Waits until nothing of the client is left in the frontend."""
+        state = self.line.frontends[self.number].server_state
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while state.connections or state.tasks:  # noqa: ASYNC110 - uvicorn has no event for it
+                await asyncio.sleep(0)
+
+    def _calls(self) -> dict[str, int]:
+        return {name: driver.calls_total for name, driver in self.line.pooler._drivers.items()}
+
+    def _hot(self) -> int:
+        return 0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two ways with the same settings."""
+
+    hot: Way
+    slow: Way
+
+    async def send(self, case: Case) -> tuple[Outcome, Outcome]:
+        """What became of it on the short way, and on the other."""
+        return await self.hot.send(case), await self.slow.send(case)
+
+
+def compared(hot: Outcome, slow: Outcome) -> list[str]:
+    """Where the two differ for a client or a backend; empty where they do not."""
+    assert slow.hot == 0
+    return differences(hot.told(), slow.told())
+
+
+@asynccontextmanager
+async def pairs(folder: Path) -> AsyncIterator[dict[str, Pair]]:
+    """A pair of frontends for each of the settings above, all of them before one pooler and ready."""
+    line = Line(folder)
+    # What is said of so many faulty requests nobody reads, and it would take most of the time.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        await line.start_pooler(CONFIGURATION)
+        yield {name: await _pair(line, settings) for name, settings in SETTINGS.items()}
+    finally:
+        await line.close()
+        structlog.reset_defaults()
+
+
+async def _pair(line: Line, settings: dict[str, Any]) -> Pair:
+    ways = []
+    for hot in (True, False):
+        await line.start_frontend(**settings, **_way(hot))
+        ways.append(Way(line, len(line.frontends) - 1))
+        await eventually(partial(_is_ready, line.frontends[-1]))
+        tokens = (TOKEN, OTHER) if "tokens" in settings else ("none", "none")
+        await ways[-1].prepare(tokens, settings.get("conversations", True))
+    return Pair(*ways)
+
+
+def _is_ready(server: Server) -> bool:
+    return server.frontend._mcp.revision is not None
+
+
+def _way(hot: bool) -> dict[str, Any]:
+    return {}

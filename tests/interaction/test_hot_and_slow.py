@@ -1,0 +1,39 @@
+"""The short way and the other one cannot be told apart: the same requests, sent to both, have the same answers."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.interaction.differential.calls import all_calls
+from tests.interaction.differential.framing import all_framing
+from tests.interaction.differential.headers import all_headers
+from tests.interaction.differential.messages import all_messages
+from tests.interaction.differential.pair import Pair, compared, pairs
+
+pytestmark = pytest.mark.anyio
+
+CORPUS = {"calls": all_calls(), "headers": all_headers(), "messages": all_messages(), "framing": all_framing()}
+
+
+@pytest.fixture(scope="module")
+async def both(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, Pair]]:
+    async with pairs(tmp_path_factory.mktemp("pairs")) as made:
+        yield made
+
+
+@pytest.mark.parametrize("family", CORPUS)
+async def test_every_request_is_answered_alike_on_both_ways(both: dict[str, Pair], family: str) -> None:
+    found = {}
+    for case in CORPUS[family]:
+        for settings in case.settings:
+            hot, slow = await both[settings].send(case)
+            if unlike := compared(hot, slow):
+                found[f"{settings}, {case.name}"] = unlike
+    assert found == {}
+
+
+def test_no_two_requests_of_the_corpus_have_the_same_name() -> None:
+    names = Counter(f"{family}: {case.name}" for family, cases in CORPUS.items() for case in cases)
+    twice = [name for name, count in names.items() if count > 1]
+    assert twice == []
