@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := frontend pooler protos tests
 
-.PHONY: run test check proto bench soak test-deps constraints
+.PHONY: run test check proto bench soak test-deps bench-deps constraints
 
 run: $(INSTALLED)
 	$(BIN)/penstock up
@@ -36,6 +36,10 @@ soak: $(INSTALLED)
 # The servers that only Debian's packages bring; without them their tests are skipped, with the reason.
 test-deps: $(INSTALLED)
 	bash .ci/servers
+
+# What `make bench` measures with and beside, as far as Debian brings it; the rest comes from npm and pip by itself.
+bench-deps: $(INSTALLED)
+	bash .ci/servers wrk pgbouncer
 
 # Pins what is installed now; run it after a deliberate upgrade.
 constraints: $(INSTALLED)

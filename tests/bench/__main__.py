@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 NAMES = (
+    "fast",
     "point_select",
     "queueing",
     "cold_start",
