@@ -178,6 +178,8 @@ class Operation:
     method: str | None = None
     returns: Mapping[str, Any] | Literal["table", "content", "value"] = "value"
     """What comes back: a table, MCP content, any value, or a value that fits a JSON Schema."""
+    share: bool = False
+    """Whether its calls, which read, share connections: see `shared.py`. Now and then one is executed all the same."""
     page_rows: int = 200
     page_bytes: int = 262_144
     order_by: Sequence[str] = ()
@@ -199,9 +201,18 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         """Whether the backend tells of changes by itself, on channels: `Adapter.listen`."""
         return False
 
+    @property
+    def shares(self) -> bool:
+        """Whether operations may `share`: its adapter is a `shared.Adapter`."""
+        return False
+
     def check(self, operation: Operation) -> list[str]:
         """The reasons why this kind cannot serve an operation, as sentences; empty when it can. Starts nothing."""
         raise NotImplementedError
+
+    def check_share(self, operation: Operation) -> list[str]:
+        """The same for an operation's `share`."""
+        return ["is for backends whose connections carry several calls at once; leave it out"]
 
     def check_keys(self, operation: Operation) -> list[str]:
         """The same for an operation's `order_by`, which only SQL can go by."""

@@ -38,6 +38,11 @@ class Adaptive:
             self.limit = max(1.0, self.limit * DECREASE)
             self._shrunk_at = now
 
+    def widen(self, most: int) -> None:
+        """More may be under way than was thought: connections have turned out to carry several at once."""
+        if most > self.most:
+            self.most, self.limit = most, float(most)
+
     @property
     def grants_max(self) -> int:
         return int(self.limit)

@@ -11,6 +11,7 @@ from pooler.core.adaptive import Adaptive
 from pooler.core.fairness import Queue
 from pooler.core.ledger import LEAVING, Ledger
 from pooler.core.rules import Fate, Rules
+from pooler.core.sharing import Sharing
 from pooler.core.shedding import Judge
 from pooler.core.slots import Slot, Waiter
 from pooler.core.starts import Starts
@@ -42,9 +43,11 @@ class Decisions:
         self._promises: dict[Slot, None] = {}
         """Connections that somebody gets whole once they are empty."""
         self.ledger = Ledger()
+        self.ledger.sharing = rules.sharing
         self.queue = Queue(rules.shares)
         self.starts = Starts(rules.parallel_starts, jitter)
         self.judge = Judge()
+        self.sharing = Sharing()
         self.adaptive = Adaptive(rules.places) if rules.adaptive else None
         self._jitter = jitter
 
@@ -110,6 +113,7 @@ class Decisions:
         self.ledger.grants[waiter] = None
         slot.grants.add(waiter)
         slot.whole = waiter.whole
+        waiter.expected_seconds /= len(slot.grants)  # its tenant pays for its part of the connection
         slot.uses += 1
         self.ledger.move(slot, GRANTED)
         if self._used_up(slot):
@@ -132,6 +136,8 @@ class Decisions:
     def _worth_having(self, now: float) -> int:
         """How many more connections those who wait would pay for. A place whose user is long overdue serves nobody."""
         streams, waiting = self.ledger.streams, self.queue.servable + len(self._promises)
+        if streams > 1:  # who needs a connection for itself takes all of its places
+            waiting += (streams - 1) * (min(self.queue.whole, self.queue.servable) + len(self._promises))
         stuck = self.ledger.stuck(now - OVERDUE * self.starts.work.seconds)
         return self.starts.worth(waiting, self.ledger.alive * streams - stuck, streams)
 
@@ -155,9 +161,7 @@ class Decisions:
         """A grant leaves its connection."""
         slot = waiter.slot
         assert slot is not None
-        slot.grants.remove(waiter)
-        del self.ledger.grants[waiter]
-        self.queue.returned(waiter, now - waiter.granted_at)
+        self._release(slot, waiter, now - waiter.granted_at)
         if slot.promised and not slot.grants:
             self._keep_promise(slot)
         actions: list[Action] = []
@@ -178,6 +182,12 @@ class Decisions:
         else:
             self.ledger.move(slot, EMPTIED, now)
         return actions + self._settle(now)
+
+    def _release(self, slot: Slot, waiter: Waiter, seconds: float) -> None:
+        """A grant ends. For `seconds` its tenant pays, together with those who shared the connection."""
+        self.queue.returned(waiter, seconds / len(slot.grants))
+        slot.grants.remove(waiter)
+        del self.ledger.grants[waiter]
 
     def _keep_promise(self, slot: Slot) -> None:
         """Whoever waited for this connection to be empty is next, on it or on another one that is free first."""

@@ -29,11 +29,12 @@ class Ledger:
 
     def __init__(self) -> None:
         self.slots: dict[int, Slot] = {}
-        self.streams = 1
-        """What the connection opened last can take at once: the guess for those to come."""
+        self.sharing = True
+        """Whether any call shares a connection with others."""
         self.grants: dict[Waiter, None] = {}
         """Grants under way, on all connections, the oldest first."""
         self._numbers = 0
+        self._streams = 1
         self._shares = False
         self._idle: dict[Slot, None] = {}
         self._states = dict.fromkeys(ConnectionState, 0)
@@ -57,7 +58,7 @@ class Ledger:
     def open(self, slot: Slot, streams: int, now: float, expires_at: float) -> None:
         """Takes note of what a start has brought."""
         slot.streams, slot.opened_at, slot.expires_at = streams, now, expires_at
-        self.streams = streams
+        self._streams = streams
         self._shares |= streams > 1
 
     def move(self, slot: Slot, event: ConnectionEvent, now: float = 0.0) -> None:
@@ -76,9 +77,14 @@ class Ledger:
             self._idle[slot] = None
 
     @property
+    def streams(self) -> int:
+        """What the connection opened last takes at once: the guess for those to come."""
+        return self._streams if self.sharing else 1
+
+    @property
     def maybe_free(self) -> bool:
         """Whether it is worth asking for a connection: false as long as all are in use, and none can be shared."""
-        return bool(self._idle) or self._shares
+        return bool(self._idle) or (self._shares and self.sharing)
 
     def idle(self) -> Slot | None:
         """The idle connection used last, so that the others can age out."""
@@ -86,7 +92,7 @@ class Ledger:
 
     def shared(self) -> Slot | None:
         """The connection in use with most room for another call; one that somebody has soiled empties first."""
-        if not self._shares:
+        if not (self._shares and self.sharing):
             return None
         open_to_all = (s for s in self.slots.values() if s.state is IN_USE and s.shareable)
         return min(open_to_all, key=lambda slot: len(slot.grants), default=None)
@@ -107,7 +113,8 @@ class Ledger:
         for waiter in takewhile(lambda waiter: waiter.granted_at < moment, self.grants):
             if waiter.slot is not None and waiter.slot.state is IN_USE:
                 kept[waiter.slot] += 1
-        return sum(self.streams if slot.shut or count == slot.streams else count for slot, count in kept.items())
+        streams = self.streams
+        return sum(streams if slot.shut or count >= streams else count for slot, count in kept.items())
 
     @property
     def held(self) -> int:

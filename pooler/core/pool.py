@@ -86,6 +86,33 @@ class Pool(Decisions):
         waiter.happen(FINISHED)
         return self._part(waiter, fate, now)
 
+    def clear_behind(self, head: Waiter, now: float) -> list[Action]:
+        """A grant's work stands in the way of all others on its connection: it has that for itself from now on.
+
+        Those others' work is begun anew elsewhere, before all who wait and however long they waited before; whoever
+        has left in the meantime is let go.
+        """
+        slot = head.slot
+        assert slot is not None
+        slot.whole = True
+        self._keep_promise(slot)
+        for waiter in [each for each in reversed(self.ledger.grants) if each.slot is slot and each is not head]:
+            wanted = waiter.grant is RUNNING
+            waiter.happen(FINISHED)
+            self._release(slot, waiter, 0.0)
+            if wanted:
+                waiter.grant = waiter.slot = None
+                waiter.give_up_at = waiter.deadline
+                self.queue.push(waiter, front=True)
+        return self._settle(now)
+
+    def misfit(self, waiter: Waiter, now: float) -> float | None:
+        """A grant's work does not belong on a connection that others share.
+
+        Returns for how many seconds its operation is kept apart from now on; None: it goes on sharing.
+        """
+        return self.sharing.misfit(waiter.operation, self.judge.seen(waiter.operation), now)
+
     def _learn(self, waiter: Waiter, now: float) -> None:
         if waiter.grant is not RUNNING and waiter.answered_at is None:
             self.judge.outlast(waiter.operation, min(now, waiter.deadline) - waiter.granted_at)
@@ -111,6 +138,7 @@ class Pool(Decisions):
         lifetime = self.rules.lifetime_seconds * (1 - LIFETIME_SPREAD * self._jitter())
         self.starts.succeeded(now - slot.started_at, self.ledger.let_in + 1)
         self.ledger.open(slot, streams, now, now + lifetime)
+        self._widen()
         return self._rest(slot, ConnectionEvent.OPENED, now)
 
     def start_failed(self, slot: Slot, failure: StartFailure, words: str, now: float) -> list[Action]:
@@ -172,9 +200,15 @@ class Pool(Decisions):
         if (rules.adaptive, rules.places) != (self.rules.adaptive, self.rules.places):
             self.adaptive = Adaptive(rules.places) if rules.adaptive else None
         self.rules = rules
+        self.ledger.sharing = rules.sharing
+        self._widen()
         self.starts.parallel_max = rules.parallel_starts
         self.queue.reconfigure(rules.shares)
         return self.tick(now)
+
+    def _widen(self) -> None:
+        if self.adaptive:
+            self.adaptive.widen(self.rules.places * self.ledger.streams)
 
     def pause(self) -> None:
         """Nobody is served from now on; who waits goes on waiting, and what runs goes on running."""

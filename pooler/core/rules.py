@@ -25,6 +25,8 @@ class Rules:
     """How many calls a connection serves; None: any number."""
     shared_fate: bool = True
     """Whether one proven connection failure condemns the whole generation."""
+    sharing: bool = True
+    """Whether any call shares a connection that could carry several; else each is counted as one place."""
     shares: Mapping[str, Share] = field(default_factory=dict)
     """By tenant; whoever is not listed has weight 1 and no limits of its own."""
 

@@ -45,6 +45,11 @@ class Judge:
         work = self._known.get(operation)
         return work.mean.seconds if work else 0.0
 
+    def seen(self, operation: str) -> int:
+        """How many calls of this operation have been learned from."""
+        work = self._known.get(operation)
+        return work.mean.samples if work else 0
+
     def too_late(self, waiter: Waiter, now: float) -> bool:
         """Whether a call is not worth its turn: calls of its kind may well take longer than its caller will wait."""
         work = self._known.get(waiter.operation)

@@ -21,6 +21,7 @@ from pooler.core.slots import Priority, Slot, Waiter
 from pooler.errors import Fault, Reason
 from pooler.runtime import faults, starter
 from pooler.runtime.alarms import Alarms
+from pooler.runtime.express import Express
 from pooler.runtime.faults import FATES
 from pooler.runtime.slotfiles import SlotFiles
 from pooler.runtime.starter import Bounds, Start
@@ -60,7 +61,8 @@ class Driver:
         self._files = files
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._connections: dict[Slot, tuple[Kit, Connection]] = {}
+        self.connections: dict[Slot, tuple[Kit, Connection]] = {}
+        """What is open, and what has opened it."""
         self._starting: dict[Slot, Start] = {}
         self._returning: Slot | None = None
         """The connection that a turn is giving back at this moment, until it is offered again."""
@@ -68,6 +70,7 @@ class Driver:
         """To whom, when that was at once."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._alarms = Alarms(clock, self._time_is_over)
+        self._express = Express(self)
         self.side_channels = asyncio.Semaphore(max(1, rules.reserve))
         self._serving = False
         self.ending = False
@@ -80,15 +83,15 @@ class Driver:
     def submit(self, turn: Turn) -> None:
         """Asks for a place. `turn.deliver` is called once, never before this returns."""
         self.calls_total += turn.errand is None
-        self._ask(turn)
+        self.ask(turn)
 
     def send(self, errand: Turn) -> None:
         """Asks for a place for a turn of the pool's own: first in line, and no call of anybody's."""
-        self._ask(errand, again=True)
+        self.ask(errand, again=True)
 
     def cancel(self, turn: Turn) -> None:
         """The caller has left. Its outcome is CANCELLED, whatever becomes of the work."""
-        self._settle_turn(turn, Fault(Reason.CANCELLED, "the caller cancelled the call"))
+        self.settle(turn, Fault(Reason.CANCELLED, "the caller cancelled the call"))
         self._conclude(self.pool.leave(turn, self._clock()))
 
     def prolong(self, turn: Turn, give_up_at: float, deadline: float, priority: Priority) -> None:
@@ -105,14 +108,14 @@ class Driver:
 
     def deliver_early(self, turn: Turn, answer: Answer) -> None:
         """The caller gets its answer. The work goes on: only the operation's own time-out bounds it now."""
-        self._settle_turn(turn, answer, turn.granted_at)
+        self.settle(turn, answer, turn.granted_at)
         turn.answered_at, turn.deadline = self._clock(), turn.granted_at + turn.timeout_seconds
         self._alarms.set(turn, turn.deadline)
 
     def kit_of(self, turn: Turn) -> Kit:
         """What has opened the connection of a turn that is at work."""
         assert turn.slot is not None
-        return self._connections[turn.slot][0]
+        return self.connections[turn.slot][0]
 
     # Life
 
@@ -124,7 +127,7 @@ class Driver:
     def run(self) -> None:
         """Begins upkeep: the warm connections, the first proof that the backend is there."""
         now = self._clock()
-        for slot, (_, connection) in list(self._connections.items()):
+        for slot, (_, connection) in list(self.connections.items()):
             if connection.broken is not None:
                 self._conclude(self.pool.lost(slot, now))
         self._conclude(self.pool.tick(now))
@@ -159,6 +162,7 @@ class Driver:
         if self._upkeep is not None:
             self._upkeep.cancel()
         self._alarms.stop()
+        self._express.stop()
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
@@ -179,7 +183,8 @@ class Driver:
 
     # Carrying out
 
-    def _apply(self, actions: list[Action]) -> None:
+    def apply(self, actions: list[Action]) -> None:
+        """Does what the pool has answered."""
         for action in actions:
             match action:
                 case Offer(waiter):
@@ -201,14 +206,16 @@ class Driver:
 
     def _conclude(self, actions: list[Action]) -> None:
         """Carries out what follows from a connection's own event; only these change whether the backend serves."""
-        self._apply(actions)
+        self.apply(actions)
         self._note_serving()
         self._note_empty()
 
     def _offer(self, waiter: Waiter) -> None:
         assert isinstance(waiter, Turn)
         self._alarms.silence(waiter)
-        if waiter.slot is self._returning:
+        if waiter.express:
+            self._express.begin(waiter)
+        elif waiter.slot is self._returning:
             self._returning, self._following = None, waiter
         else:
             waiter.task = self.spawn(self._serve(waiter))
@@ -216,14 +223,14 @@ class Driver:
     def _refuse(self, refusal: Refuse) -> None:
         turn = refusal.waiter
         assert isinstance(turn, Turn)
-        self._settle_turn(turn, faults.refused(self.name, refusal, self._clock() - turn.asked_at))
+        self.settle(turn, faults.refused(self.name, refusal, self._clock() - turn.asked_at))
 
     def _interrupt(self, interrupt: Interrupt) -> None:
         turn = interrupt.waiter
         assert isinstance(turn, Turn)
         assert turn.task is not None
         turn.task.cancel()
-        self._settle_turn(turn, faults.interrupted(self.name, turn.operation, interrupt.reason, turn.read))
+        self.settle(turn, faults.interrupted(self.name, turn.operation, interrupt.reason, turn.read))
 
     def _time_is_over(self, turn: Turn) -> None:
         if turn.grant is None:
@@ -232,8 +239,13 @@ class Driver:
             turn.overdue = True
             turn.task.cancel()
 
-    def _ask(self, turn: Turn, again: bool = False) -> None:
-        self._apply(self.pool.ask(turn, self._clock(), again))
+    def ask(self, turn: Turn, again: bool = False) -> None:
+        """Asks for a place. `again`: first in line."""
+        self.apply(self.pool.ask(turn, self._clock(), again))
+        self.waits(turn)
+
+    def waits(self, turn: Turn) -> None:
+        """Has a turn hear when its time is over, if it waits."""
         if turn.grant is None and turn.deliver is not None:
             self._alarms.set(turn, turn.give_up_at)
 
@@ -252,28 +264,28 @@ class Driver:
         """One grant: execute, deliver, and whatever the connection needs before it is given back."""
         began = self._clock()
         if began >= turn.deadline:  # the loop was busy since the offer: now it is too late to begin
-            self._apply([Refuse(turn, Reason.QUEUE_TIMEOUT), *self.pool.leave(turn, began)])
+            self.apply([Refuse(turn, Reason.QUEUE_TIMEOUT), *self.pool.leave(turn, began)])
         if not self.pool.accept(turn):
             return
         assert turn.slot is not None
-        kit, connection = self._connections[turn.slot]
+        kit, connection = self.connections[turn.slot]
         result = await self._execute(kit, connection, turn, began)
-        again = isinstance(result, Failure) and self._worth_another_try(turn, result)
+        again = isinstance(result, Failure) and self.worth_another_try(turn, result)
         if result is None:
             fate = await self.stop(kit.adapter, connection)
         elif isinstance(result, Failure):
             fate = FATES.get(result.kind, Fate.SOILED)
             if not again:
-                self._settle_turn(turn, faults.failed(self.name, turn.operation, result, turn.read), began)
+                self.settle(turn, faults.failed(self.name, turn.operation, result, turn.read), began)
         else:
             fate = Fate.SOILED if connection.dirty else Fate.SOUND
-            self._settle_turn(turn, result, began)
+            self.settle(turn, result, began)
         self._returning = turn.slot
-        self._apply(self.pool.finish(turn, fate, self._clock()))
+        self.apply(self.pool.finish(turn, fate, self._clock()))
         self._returning = None
         if again:
             turn.retried = True
-            self._ask(turn, again=True)
+            self.ask(turn, again=True)
 
     async def _execute(self, kit: Kit, connection: Connection, turn: Turn, began: float) -> Answer | Failure | None:
         """The answer, the classified failure, or None: interrupted, and something may still be running."""
@@ -303,10 +315,10 @@ class Driver:
         if turn.overdue:
             self.pool.stopping(turn)
             seconds = min(turn.timeout_seconds, turn.deadline - began)  # an early answer lifts its caller's own bound
-            self._settle_turn(turn, faults.slow(self.name, turn.operation, seconds, turn.read), began)
+            self.settle(turn, faults.slow(self.name, turn.operation, seconds, turn.read), began)
         return None
 
-    def _worth_another_try(self, turn: Turn, failure: Failure) -> bool:
+    def worth_another_try(self, turn: Turn, failure: Failure) -> bool:
         """Whether a call lost its connection through no doing of its own: once, and never a write that has begun.
 
         A worker process has a fate of its own, so a request that it died of would kill the next one too.
@@ -324,7 +336,7 @@ class Driver:
             clean = await starter.stop(adapter, connection, self.bounds.cancel)
         return Fate.SOILED if clean else Fate.BROKEN
 
-    def _settle_turn(self, turn: Turn, result: Answer | Fault, began: float | None = None) -> None:
+    def settle(self, turn: Turn, result: Answer | Fault, began: float | None = None) -> None:
         """Delivers an outcome, unless one has been delivered."""
         if turn.grant is None:
             self._alarms.silence(turn)
@@ -351,7 +363,7 @@ class Driver:
         del self._starting[slot]
         now, tag = self._clock(), start.tag
         if isinstance(result, Connection):
-            self._connections[slot] = (kit, result)
+            self.connections[slot] = (kit, result)
             log.info("connection opened", tag=str(tag), seconds=round(now - slot.started_at, 3))
             self._conclude(self.pool.opened(slot, result.streams, now))
             return
@@ -361,17 +373,17 @@ class Driver:
         self.let_go(slot, certain=True)
 
     async def _check(self, slot: Slot) -> None:
-        kit, connection = self._connections[slot]
+        kit, connection = self.connections[slot]
         sound = await starter.check(kit.adapter, connection, self.bounds.validate)
         self._conclude(self.pool.checked(slot, sound, self._clock()))
 
     async def _reset(self, slot: Slot) -> None:
-        kit, connection = self._connections[slot]
+        kit, connection = self.connections[slot]
         clean = await starter.reset(kit.adapter, connection, self.bounds.validate)
         self._conclude(self.pool.was_reset(slot, clean, self._clock()))
 
     async def _close(self, slot: Slot, force: bool) -> None:
-        kit, connection = self._connections.pop(slot)
+        kit, connection = self.connections.pop(slot)
         certain = await starter.close(kit.adapter, connection, force, self.bounds)
         log.info("connection closed", tag=str(connection.tag), uses=slot.uses)
         self.let_go(slot, certain)

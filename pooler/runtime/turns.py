@@ -1,6 +1,5 @@
 """A call on its way through a pool, and what it takes along: plain state, which the driver fills in."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
@@ -53,8 +52,15 @@ class Kit:
 class Pages(Window, Protocol):
     """A window whose work has failed may have told its first page already: the others are where that is heard."""
 
+    @property
+    def more(self) -> bool:
+        """Whether there are pages behind the first one, as far as is known. Once the first one was told."""
+
     def fail(self, fault: Fault) -> None:
         """There will be no more rows, for this reason."""
+
+    def drop(self) -> None:
+        """Nobody will fetch the others."""
 
 
 class Hands(Protocol):
@@ -65,6 +71,13 @@ class Hands(Protocol):
 
     def cancel(self, turn: "Turn") -> None:
         """The work is to be stopped."""
+
+
+class UnderWay(Protocol):
+    """A turn's work, however it is carried out."""
+
+    def cancel(self) -> object:
+        """Nobody waits for it any more."""
 
 
 class Extras(NamedTuple):
@@ -95,7 +108,8 @@ class Turn(Waiter):
     """Called once, with the outcome; then None."""
     alarm: int = 0
     """The number of its present alarm, and 0 when it has none. Only `alarms` writes it."""
-    task: asyncio.Task[None] | None = None
+    task: UnderWay | None = None
+    """What is being done for it, or was last."""
     overdue: bool = False
     """Whether its work has outlived its bound, and is being cancelled."""
     retried: bool = False
@@ -106,6 +120,11 @@ class Turn(Waiter):
     def errand(self) -> Doing | None:
         """What it does instead of an operation."""
         return None
+
+    @property
+    def express(self) -> bool:
+        """Whether its work goes by `Adapter.submit`, on a connection that it shares."""
+        return False
 
     def take_along(self, hands: Hands) -> Extras:
         """What its work takes along, when it is begun. Those who wait need not have it: there may be many of them."""

@@ -42,8 +42,8 @@ BREAKS = (
         6,
         "tells the caller of a cancel, and cancels nothing",
         DRIVER,
-        "        turn.task.cancel()\n        self._settle_turn(turn, faults.interrupted",
-        "        self._settle_turn(turn, faults.interrupted",
+        "        turn.task.cancel()\n        self.settle(turn, faults.interrupted",
+        "        self.settle(turn, faults.interrupted",
     ),
     Break(
         7,
@@ -277,10 +277,10 @@ BREAKS = (
         30,
         "answers after the reset",
         DRIVER,
-        "            self._settle_turn(turn, result, began)\n        self._returning",
+        "            self.settle(turn, result, began)\n        self._returning",
         "            if connection.dirty:\n"
         "                await starter.reset(kit.adapter, connection, self.bounds.validate)\n"
-        "            self._settle_turn(turn, result, began)\n        self._returning",
+        "            self.settle(turn, result, began)\n        self._returning",
     ),
     Break(
         31,

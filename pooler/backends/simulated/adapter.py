@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from pooler.backends import base, streams
+from pooler.backends import base, shared, streams
 from pooler.backends.base import (
     Answer,
     BackendError,
@@ -22,6 +23,7 @@ from pooler.backends.simulated.ledger import Batch
 from pooler.backends.simulated.methods import Request
 from pooler.backends.simulated.settings import Settings
 from pooler.backends.simulated.system import System
+from pooler.backends.tables import Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +39,20 @@ def build(settings: base.Settings, system: System | None = None) -> "SimulatedAd
     """Makes the adapter of a system: of a given one, of one at an address, or of a new one with these manners."""
     assert isinstance(settings, Settings)
     if settings.address is not None:
-        return SimulatedAdapter(settings.address)
-    return SimulatedAdapter(system or System(settings))
+        return SimulatedAdapter(settings.address, settings.streams)
+    return SimulatedAdapter(system or System(settings), settings.streams)
 
 
-class SimulatedAdapter(base.Adapter[SimulatedConnection, Prepared]):
+class SimulatedAdapter(shared.Adapter[SimulatedConnection, Prepared]):
     """Sessions of one simulated system: one in this process, or the one at an address."""
 
     traits = Traits(
         io="async", affinity="none", cancel="native", reset="full", tx="local", fate="shared", orphans="none"
     )
 
-    def __init__(self, far_side: System | str) -> None:
+    def __init__(self, far_side: System | str, streams: int = 1) -> None:
         self._far_side = far_side
+        self.traits = replace(self.traits, streams=streams)
         if isinstance(far_side, str):
             self.traits = replace(self.traits, orphans="listed")
 
@@ -65,9 +68,13 @@ class SimulatedAdapter(base.Adapter[SimulatedConnection, Prepared]):
 
     async def open(self, tag: Tag) -> SimulatedConnection:
         """Logs in."""
+        connection: SimulatedConnection
         if isinstance(self._far_side, System):
-            return await local.open_connection(tag, self._far_side)
-        return await remote.open_connection(tag, self._far_side)
+            connection = await local.open_connection(tag, self._far_side)
+        else:
+            connection = await remote.open_connection(tag, self._far_side)
+        connection.streams = self.traits.streams
+        return connection
 
     async def validate(self, connection: SimulatedConnection) -> None:
         """Asks whether the session can serve."""
@@ -92,14 +99,29 @@ class SimulatedAdapter(base.Adapter[SimulatedConnection, Prepared]):
             if work.in_transaction:
                 connection.transaction = connection.told
 
+    def submit(self, connection: SimulatedConnection, work: Work, done: shared.Done) -> None:
+        """Has the system do one of its methods, behind those that it has been asked for before."""
+        connection.pipe.send(partial(_page, connection, work), done)
+
+    def at_work(self, connection: SimulatedConnection) -> shared.Done | None:
+        """Whose method the system is doing."""
+        return connection.pipe.at_work
+
+    def leave_behind(self, connection: SimulatedConnection) -> None:
+        """What was sent is done nevertheless, as in a server."""
+        connection.pipe.leave_behind()
+
     async def cancel(self, connection: SimulatedConnection) -> Verdict:
         """Asks the system to stop the session's work."""
+        await connection.pipe.end()
         stopped = await connection.stop()
         connection.transaction = connection.told
         return Verdict.CLEAN if stopped else Verdict.DISCARD
 
     async def reset(self, connection: SimulatedConnection) -> Verdict:
         """Removes the trace of the last user."""
+        if await connection.pipe.end() and not await connection.stop():
+            return Verdict.DISCARD
         if not await connection.reset():
             return Verdict.DISCARD
         connection.dirty = False
@@ -137,6 +159,7 @@ class SimulatedAdapter(base.Adapter[SimulatedConnection, Prepared]):
 
     async def close(self, connection: SimulatedConnection, force: bool) -> bool:
         """Logs out; the system takes its time to forget the session, by force or not."""
+        await connection.pipe.end()
         return await connection.close(force)
 
     async def census(self, connection: SimulatedConnection | None, left: Mapping[Tag, Notes]) -> Mapping[Tag, bool]:
@@ -147,6 +170,22 @@ class SimulatedAdapter(base.Adapter[SimulatedConnection, Prepared]):
     def classify(self, error: BaseException) -> base.Failure:
         """Says what the system's errors mean."""
         return classify.classify(error)
+
+
+async def _page(connection: SimulatedConnection, work: Work) -> Answer:
+    """A result that fits one page, or none at all."""
+    prepared: Prepared = work.prepared
+    bounds = (prepared.page_rows, prepared.page_bytes)
+    first = await connection.request(Request(prepared.method, work.arguments, *bounds, prepared.page_rows + 1), None)
+    if isinstance(first, Answer):
+        return first
+    page = Page(first.columns, *bounds)
+    page.add(first.rows)
+    if first.more:
+        await connection.leave()
+    if first.more or page.truncated:
+        raise shared.NoPageError
+    return Answer(page.body())
 
 
 async def _passed_on(connection: SimulatedConnection, request: Request, batch: Batch, window: Window) -> Answer:

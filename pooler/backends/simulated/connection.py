@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pooler.backends.base import Answer, Connection, News, Notification, Transaction
 from pooler.backends.simulated.ledger import Batch
 from pooler.backends.simulated.methods import Request
+from pooler.backends.simulated.pipe import Pipe
 
 Boundary = Literal["begin", "commit", "rollback"]
 
@@ -15,6 +16,9 @@ Boundary = Literal["begin", "commit", "rollback"]
 @dataclass(slots=True, eq=False)
 class SimulatedConnection(Connection, ABC):
     """The client's end of one session. `local.py` and `remote.py` have the two forms, each with its opening."""
+
+    pipe: Pipe = field(default_factory=Pipe)
+    """The calls that share it."""
 
     @abstractmethod
     async def validate(self) -> None:

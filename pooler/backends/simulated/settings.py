@@ -15,6 +15,9 @@ be left out and the seconds are those of each batch, `work {seconds}`, `report {
 step, `ask {question}`, which needs its user's answer, `write {count}`, `put {value}`, which a transaction keeps or not,
 `count {value}`, how often it was put, `leave_trace {value}`; the others take none."""
 
+SHARABLE = frozenset({"echo", "rows", "work", "count", "wrong", "see_trace"})
+"""Those that read, and leave nothing behind."""
+
 Step = Literal["open", "validate", "execute", "cancel", "reset", "begin", "commit", "rollback"]
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}")
@@ -70,9 +73,13 @@ class Settings(Manners, base.Settings, frozen=True):
         default=None, description="HOST:PORT of a system that runs as a process of its own; it has its own manners."
     )
 
+    streams: int = Field(
+        default=1, ge=1, le=1000, description="How many calls that share a connection may be under way on it."
+    )
+
     @model_validator(mode="after")
     def _has_one_set_of_manners(self) -> Self:
-        if self.address is not None and (others := sorted(self.model_fields_set - {"address"})):
+        if self.address is not None and (others := sorted(self.model_fields_set - {"address", "streams"})):
             raise ValueError(f"a system at an `address` has its own manners: leave out {', '.join(others)}")
         return self
 
@@ -86,6 +93,11 @@ class Settings(Manners, base.Settings, frozen=True):
         """It has transactions."""
         return True
 
+    @property
+    def shares(self) -> bool:
+        """One call after another on a session, where `streams` says so."""
+        return self.streams > 1
+
     @classmethod
     def check(cls, operation: base.Operation) -> list[str]:
         """It serves its own few methods."""
@@ -93,4 +105,12 @@ class Settings(Manners, base.Settings, frozen=True):
             return ["a simulated system has no statements: name its `method` instead"]
         if operation.method not in METHODS:
             return [f"a simulated system has no method {operation.method!r}: use one of {', '.join(sorted(METHODS))}"]
+        return []
+
+    def check_share(self, operation: base.Operation) -> list[str]:
+        """Only methods that leave nothing behind, and where there is room on a session."""
+        if not self.shares:
+            return ["needs a system that says how many calls share a session: set its `streams`"]
+        if operation.method not in SHARABLE:
+            return [f"is for methods that only read: {', '.join(sorted(SHARABLE))}"]
         return []
