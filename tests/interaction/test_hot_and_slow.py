@@ -1,15 +1,26 @@
 """The short way and the other one cannot be told apart: the same requests, sent to both, have the same answers."""
 
+import os
 from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from tests.interaction.differential.calls import all_calls
+from tests.interaction.differential.case import Case
 from tests.interaction.differential.framing import all_framing
+from tests.interaction.differential.generated import cases
 from tests.interaction.differential.headers import all_headers
 from tests.interaction.differential.messages import all_messages
 from tests.interaction.differential.pair import Pair, compared, pairs
+
+PROFILE = settings(
+    max_examples=100_000 if os.environ.get("PENSTOCK_PROFILE") == "soak" else 1000,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+"""`PENSTOCK_PROFILE=soak pytest --timeout 0 tests/interaction/test_hot_and_slow.py` for a long run."""
 
 pytestmark = pytest.mark.anyio
 
@@ -26,11 +37,18 @@ async def both(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[s
 async def test_every_request_is_answered_alike_on_both_ways(both: dict[str, Pair], family: str) -> None:
     found = {}
     for case in CORPUS[family]:
-        for settings in case.settings:
-            hot, slow = await both[settings].send(case)
+        for name in case.settings:
+            hot, slow = await both[name].send(case)
             if unlike := compared(hot, slow):
-                found[f"{settings}, {case.name}"] = unlike
+                found[f"{name}, {case.name}"] = unlike
     assert found == {}
+
+
+@settings(PROFILE)
+@given(case=cases())
+async def test_requests_made_by_chance_are_answered_alike_on_both_ways(both: dict[str, Pair], case: Case) -> None:
+    hot, slow = await both[case.settings[0]].send(case)
+    assert compared(hot, slow) == []
 
 
 def test_no_two_requests_of_the_corpus_have_the_same_name() -> None:

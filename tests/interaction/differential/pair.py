@@ -8,20 +8,18 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import structlog
 
-from frontend.app import Server
 from tests.interaction.differential.case import Case
 from tests.interaction.differential.likeness import differences, told
 from tests.interaction.differential.offer import CONFIGURATION
 from tests.interaction.differential.raw_client import Heard, hear
 from tests.interaction.differential.request import PLACES, filled, modern
-from tests.interaction.line import PATIENCE_SECONDS, Line, eventually
+from tests.interaction.line import PATIENCE_SECONDS, Line
 from tests.interaction.talker import Talker
 
 TOKEN, OTHER = "0123456789abcdef-shop", "fedcba9876543210-other"
@@ -72,18 +70,24 @@ class Way:
         return self.line.frontends[self.number].address
 
     async def prepare(self, tokens: Sequence[str], conversations: bool) -> None:
-        """Begins the conversations that requests may name."""
+        """Waits until there is a catalogue, and begins the conversations that requests may name."""
         token, other = tokens
         self.places = dict(zip(PLACES, (self.address, "none", "none", "none", token, other), strict=True))
-        if not conversations:
-            return
         async with httpx.AsyncClient() as http:
+            await self._catalogue(http)
+            if not conversations:
+                return
             for place, bearer in (("@talk@", token), ("@ended@", token), ("@foreign@", other)):
                 talker = Talker(http, f"http://{self.address}/mcp", bearer)
                 await talker.open()
                 self.places[place] = talker.handle
                 if place == "@ended@":
                     await talker.delete()
+
+    async def _catalogue(self, http: httpx.AsyncClient) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (await http.get(f"http://{self.address}/healthz")).json()["catalogue"]:  # noqa: ASYNC110 - HTTP
+                await asyncio.sleep(0.01)
 
     async def send(self, case: Case) -> Outcome:
         before, hot = self._calls(), self._hot()
@@ -147,14 +151,9 @@ async def _pair(line: Line, settings: dict[str, Any]) -> Pair:
     for hot in (True, False):
         await line.start_frontend(**settings, **_way(hot))
         ways.append(Way(line, len(line.frontends) - 1))
-        await eventually(partial(_is_ready, line.frontends[-1]))
         tokens = (TOKEN, OTHER) if "tokens" in settings else ("none", "none")
         await ways[-1].prepare(tokens, settings.get("conversations", True))
     return Pair(*ways)
-
-
-def _is_ready(server: Server) -> bool:
-    return server.frontend._mcp.revision is not None
 
 
 def _way(hot: bool) -> dict[str, Any]:

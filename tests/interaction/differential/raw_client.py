@@ -44,37 +44,35 @@ class Heard:
     kept: bool
 
 
-class _Counting:
-    """What is complete in a client's bytes, by the parser that servers use as well."""
+class Reading:
+    """What is in a client's bytes, by the parser that servers use as well."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: bytes) -> None:
         self.methods: list[bytes] = []
-        """Of the requests whose answers can be waited for."""
-        self._begun = False
+        """Of the requests whose answers can be waited for: those that are whole, and one that is none."""
+        self.whole = True
+        """Whether there is nothing behind the last of them."""
+        self.broken = False
+        """Whether there is anything in it that is no request."""
         self._parser = httptools.HttpRequestParser(self)
-
-    def feed(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass
         except httptools.HttpParserError:
-            # A request that is none is answered too.
+            self.broken = self.whole = True
             self.methods.append(b"POST")
 
+    def on_message_begin(self) -> None:
+        self.whole = False
+
     def on_message_complete(self) -> None:
+        self.whole = True
         self.methods.append(self._parser.get_method())
 
 
-def awaited(data: bytes) -> list[bytes]:
-    """The methods of the requests in these bytes that are answered: those that are whole, and one that is none."""
-    counting = _Counting()
-    counting.feed(data)
-    return counting.methods
-
-
 async def hear(address: str, pieces: Sequence[bytes]) -> Heard:
-    """Sends the pieces, each as a write of its own, and hears all that comes. One that is never whole is left."""
+    """Sends the pieces, each as a write of its own, and hears all that comes. What is never whole is left."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 24)
     try:
@@ -91,14 +89,12 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         writer.write(piece)
         await asyncio.sleep(0)
     answers: list[Answer] = []
-    methods = awaited(b"".join(pieces))
-    if not methods:
-        return Heard((), kept=False)
-    for method in methods:
+    reading = Reading(b"".join(pieces))
+    for method in reading.methods:
         if (answer := await _answer(reader, method)) is None:
             return Heard(tuple(answers), kept=False)
         answers.append(answer)
-    return Heard(tuple(answers), kept=await _is_kept(reader, writer))
+    return Heard(tuple(answers), kept=reading.whole and await _is_kept(reader, writer))
 
 
 async def _is_kept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
