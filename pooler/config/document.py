@@ -46,8 +46,8 @@ for _name, (_pattern, _first, _) in _PLAIN.items():
 class Document:
     """A configuration file as plain data, with the place of everything in it and the faults found so far."""
 
-    def __init__(self, file: Path, sections: frozenset[str] | None = None) -> None:
-        """`sections`: the top-level keys whose references are filled in; None for all.
+    def __init__(self, file: Path, sections: frozenset[str] | None = None, begins: str = "backends:") -> None:
+        """`sections`: the top-level keys whose references are filled in; None for all. `begins`: how one may begin.
 
         Raises ConfigError when the file cannot be read or is no YAML mapping.
         """
@@ -60,6 +60,7 @@ class Document:
         self._keys: dict[KeyPath, Place] = {}
         self._values: dict[KeyPath, Place] = {}
         self._sections = sections
+        self._begins = begins
         self._references = References(file.parent)
         self.data: dict[str, Any] = self._mapping_of(self._compose(), (), ())
 
@@ -105,7 +106,7 @@ class Document:
         else:
             if isinstance(root, yaml.MappingNode):
                 return root
-            self.fault((), "holds no mapping; begin with `backends:`")
+            self.fault((), f"holds no mapping; begin with `{self._begins}`")
         raise ConfigError(self.faults)
 
     def _syntax_fault(self, error: yaml.YAMLError) -> None:

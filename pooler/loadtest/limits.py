@@ -12,25 +12,32 @@
     connections{backend=orders}            the most that were seen at once; a number, or `cap`
     queued{backend=orders}                 the most that were seen to wait
 
-`step=2`, `tenant=…` and `operation=…` narrow the first seven. Without `step` a limit holds for every step that is
-judged. Parses alone; whether a limit was kept is for `verdicts`.
+`step=2` narrows all but the last two, and `tenant=…` or `operation=…` those that say nothing of parts. Without `step` a
+limit holds for every step that is judged. Parses alone; whether a limit was kept is for `verdicts`.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Literal, TypeAlias
 
 PARTS = ("queue", "start", "reset", "work", "elsewhere")
 """Where a call's time goes; `elsewhere` is the wire, both programs' own time and the generator's lateness."""
 
 _LATENCY = re.compile(rf"(?:({'|'.join(PARTS)})_)?(?:p(\d{{1,2}}(?:\.\d+)?|100)|(mean|max))")
 _LIMIT = re.compile(r"\s*([a-z0-9_.]+)\s*(?:\{([^{}]*)\})?\s*(<=|>=|<|>)\s*([^\s<>=]+(?:\s*(?:ms|s|%|/s))?)\s*")
-_UNITS = {"latency": ("ms", "s"), "share": ("", "%"), "rate": ("", "/s"), "count": ("",)}
+Unit: TypeAlias = Literal["latency", "share", "rate", "count"]
+_UNITS: Mapping[Unit, tuple[str, ...]] = {
+    "latency": ("ms", "s"),
+    "share": ("", "%"),
+    "rate": ("", "/s"),
+    "count": ("",),
+}
 _VALUE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|%|/s|)")
 
 _NARROWED = frozenset({"step", "tenant", "operation"})
-_PLAIN: Mapping[str, tuple[str, frozenset[str], frozenset[str]]] = {
+_PLAIN: Mapping[str, tuple[Unit, frozenset[str], frozenset[str]]] = {
     "goodput": ("share", _NARROWED, frozenset()),
     "goodput_rate": ("rate", _NARROWED, frozenset()),
     "errors": ("share", _NARROWED | {"reason"}, frozenset()),
@@ -79,8 +86,8 @@ class Limit:
         return self.operator in ("<", "<=")
 
     @property
-    def unit(self) -> str:
-        """What its value is measured in: latency, share, rate or count."""
+    def unit(self) -> Unit:
+        """What its value is measured in."""
         return "latency" if self.metric == "latency" else _PLAIN[self.metric][0]
 
 
@@ -98,7 +105,7 @@ def parse(text: str) -> Limit:
     narrowed = _narrowed(text, inside or "")
     if latency := _LATENCY.fullmatch(metric):
         part, percentile, statistic = latency.groups()
-        _check_keys(text, narrowed, _NARROWED, frozenset())
+        _check_keys(text, narrowed, frozenset({"step"}) if part else _NARROWED, frozenset())
         number = _number(text, value, "latency")
         at = None if percentile is None else float(percentile)
         return Limit(text.strip(), "latency", narrowed, operator, number, part or "", at, statistic or "")
@@ -124,11 +131,13 @@ def _narrowed(text: str, inside: str) -> dict[str, str]:
 def _check_keys(text: str, narrowed: Mapping[str, str], allowed: frozenset[str], needed: frozenset[str]) -> None:
     if unknown := narrowed.keys() - allowed:
         raise ValueError(f"{text!r}: it cannot be narrowed by {min(unknown)!r}; it can by {', '.join(sorted(allowed))}")
+    if {"tenant", "operation"} <= narrowed.keys():
+        raise ValueError(f"{text!r}: it is narrowed by `tenant` or by `operation`, not by both")
     if missing := needed - narrowed.keys():
         raise ValueError(f"{text!r}: it needs {{{min(missing)}=…}}")
 
 
-def _number(text: str, value: str, unit: str) -> float:
+def _number(text: str, value: str, unit: Unit) -> float:
     found = _VALUE.fullmatch(value)
     if found is None or found[2] not in _UNITS[unit]:
         ways = {"latency": "250ms or 1.5s", "share": "0.9 or 90%", "rate": "100 or 100/s", "count": "a number"}

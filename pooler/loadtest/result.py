@@ -5,10 +5,12 @@ is shown without tokens and addresses of databases.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from pydantic import BaseModel, ValidationError
+
+from pooler.loadtest.limits import Unit
 
 FORM = "penstock-loadtest/1"
 
@@ -44,7 +46,7 @@ class Figures(_Record, frozen=True):
     goodput: float
     """`good` among the calls whose callers waited; 0 to 1."""
     good_per_second: float
-    """Good answers that came while the step lasted: never more than what was offered, nor than the capacity."""
+    """Good answers that came while the step lasted, to calls of steps before too: what the system did in that time."""
     offered_per_second: float
     outcomes: dict[str, int]
     """GOOD, VANISHED, LATE, a reason of the wire, or what the generator saw of a broken way."""
@@ -123,7 +125,7 @@ class Verdict(_Record, frozen=True):
     kept: bool
     value: float | None
     """The worst that was measured; None: there was nothing to measure."""
-    unit: Literal["latency", "share", "rate", "count"]
+    unit: Unit
     where: str
 
 

@@ -1,7 +1,7 @@
 """Counts what becomes of every call: by step, operation and tenant, and along the run's time.
 
 Pure but for its histograms: times are parameters, in seconds since the run began. A call belongs to the step and the
-moment in which it was due, an answer to the moment in which it came.
+moment in which it was due, whatever became of it whenever. Rates of answers alone are of the time in which they came.
 """
 
 from collections import Counter, defaultdict
@@ -34,6 +34,7 @@ class _Cell:
 
     outcomes: Counter[str] = field(default_factory=Counter)
     good_in_step: int = 0
+    """Good answers that came while the step lasted, to whichever step's calls."""
     latency: Times = field(default_factory=Times)
     failing: Times = field(default_factory=Times)
 
@@ -94,13 +95,12 @@ class Tally:
             cell.failing.record(latency)
             self._slice(at).failed += 1
             return
-        tally = self._steps[call.step]
         cell.latency.record(latency)
-        cell.good_in_step += at < tally.begins + tally.step.seconds
+        self._count_rate(call, at)
         self._slice(at).good += 1
         self._slice(call.at).latency.record(latency)
         if answer.timed:
-            self._note_parts(tally.parts, answer, latency)
+            self._note_parts(self._steps[call.step].parts, answer, latency)
 
     def vanished(self, call: Arrival, at: float) -> None:
         """Its caller has left on purpose."""
@@ -137,6 +137,13 @@ class Tally:
         cell = self._steps[call.step].cells[call.operation, call.tenant]
         cell.outcomes[outcome] += 1
         return cell
+
+    def _count_rate(self, call: Arrival, at: float) -> None:
+        """Counts a good answer in the step that lasted when it came; the last ones come when none does any more."""
+        for tally in self._steps[call.step :]:
+            if tally.begins <= at < tally.begins + tally.step.seconds:
+                tally.cells[call.operation, call.tenant].good_in_step += 1
+                return
 
     def _note_parts(self, parts: dict[str, Times], answer: LoadAnswer, latency: float) -> None:
         told = (answer.queue, answer.start, answer.reset, answer.work)
