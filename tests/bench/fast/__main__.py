@@ -1,4 +1,7 @@
-"""`python -m tests.bench.fast [--rounds N] [--seconds S] [--only WORDS]`: the comparison by another plan."""
+"""`python -m tests.bench.fast [--rounds N] [--seconds S] [--only WORDS]`: the comparison by another plan.
+
+Piped into a file, the table comes as this folder's README has it.
+"""
 
 import argparse
 import asyncio
@@ -17,10 +20,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=Plan.seconds, help="for how long each time")
     parser.add_argument("--only", default="", metavar="WORDS", help="those cases alone whose names have these words")
     options = parser.parse_args()
-    console, table = Console(), Table("what", "figure", "beside")
+    console, plan = Console(), Plan(options.rounds, options.seconds)
     with console.status("") as status, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        for row in runner.run(compare(Plan(options.rounds, options.seconds), options.only, status.update)):
-            table.add_row(*row)
+        rows = runner.run(compare(plan, options.only, status.update))
+    if not console.is_terminal:
+        print(*("| " + " | ".join(row) + " |" for row in rows), sep="\n")
+        return
+    table = Table("what", "figure", "beside")
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
 
 
