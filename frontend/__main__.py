@@ -16,6 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m frontend", description="Penstock's MCP frontend.")
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--stdio", action="store_true", help="speak MCP on standard input and output")
+    parser.add_argument("--preload", action="store_true", help="import everything before the first request")
     modes.add_argument("--check", action="store_true", help="print the faults of the settings as JSON lines, and end")
     modes.add_argument("--schema", action="store_true", help="print the JSON Schema of the settings, and end")
     mode = parser.parse_args(arguments)
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         _print_faults(invalid, as_json=mode.check)
         return 1
     if not mode.check:
-        _serve(settings, mode.stdio)
+        _serve(settings.model_copy(update={"preload": True}) if mode.preload else settings, mode.stdio)
     return 0
 
 
@@ -41,14 +42,14 @@ def _print_faults(invalid: SettingsInvalid, as_json: bool) -> None:
 
 
 def _serve(settings: Settings, stdio: bool) -> None:
-    # Not at the top: the SDK alone takes most of a second, and --check needs none of it.
-    from frontend import app, logs
+    # Not at the top: --check needs none of it.
+    from frontend import logs, server
 
     logs.configure(settings.log_level, settings.log_format)
     if stdio:
-        app.serve_stdio(settings)
+        server.serve_stdio(settings)
     else:
-        app.serve(settings)
+        server.serve(settings)
 
 
 if __name__ == "__main__":

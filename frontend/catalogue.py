@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import jsonschema_rs
 import structlog
 from mcp.shared.inbound import find_invalid_x_mcp_header
 
+from frontend.compiled import Compiled
 from frontend.errors import invalid_params, unknown
 from frontend.operations import Offer, Operation, Prompt
 from frontend.resources import Resources
@@ -23,22 +23,21 @@ log = structlog.get_logger(__name__)
 PAGE_ENTRIES = 500
 """Entries on a page of a list: most clients never ask for a second page, so that the first holds all of a usual one."""
 
-FAULTS_MAX = 20
-"""Misfits named in one answer; a model mends no more at once."""
-
 _PLACE = re.compile(r"\{(\w+)\}")
 
 Entry = Mapping[str, Any]
 
 
 class Catalogue:
-    """One revision of an offer, compiled."""
+    """One revision of an offer. `compiled`: its operations, where they have been compiled already."""
 
-    def __init__(self, offer: Offer) -> None:
+    def __init__(self, offer: Offer, compiled: Compiled | None = None) -> None:
         self.revision = offer.revision
-        self._validators: dict[str, jsonschema_rs.Draft202012Validator] = {}
-        self.operations = {operation.name: operation for operation in offer.operations if self._compile(operation)}
-        self.tools = {name: operation for name, operation in self.operations.items() if operation.tool}
+        self._compiled = compiled or Compiled(offer)
+        self.operations = self._compiled.operations
+        self.tools = self._compiled.tools
+        for operation in self.tools.values():
+            _warn_of_headers(operation)
         self.prompts = {prompt.name: prompt for prompt in offer.prompts}
         self.resources = Resources(self.operations.values())
         self._tool_entries = _sorted(map(_tool, self.tools.values()))
@@ -95,26 +94,7 @@ class Catalogue:
 
     def faults(self, operation: Operation, arguments: Mapping[str, Any]) -> list[str]:
         """Why the arguments do not fit the operation's schema, each with its place; empty when they do."""
-        faults = []
-        for error in self._validators[operation.name].iter_errors(arguments):
-            place = ".".join(str(step) for step in error.instance_path)
-            faults.append(f"{place}: {_shortened(error.message)}" if place else _shortened(error.message))
-            if len(faults) == FAULTS_MAX:
-                break
-        return faults
-
-    def _compile(self, operation: Operation) -> bool:
-        """Leaves out an operation whose schema cannot be compiled, rather than offer it unchecked."""
-        try:
-            self._validators[operation.name] = jsonschema_rs.Draft202012Validator(
-                dict(operation.input_schema), retriever=_never_fetch
-            )
-        except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
-            log.warning("operation left out, its schema is wrong", operation=operation.name, error=str(error))
-            return False
-        if (reason := find_invalid_x_mcp_header(operation.input_schema)) is not None:
-            log.warning("clients will leave this tool out", operation=operation.name, reason=reason)
-        return True
+        return self._compiled.faults(operation, arguments)
 
 
 def render(prompt: Prompt, arguments: Mapping[str, str]) -> str:
@@ -195,9 +175,6 @@ def _decode_cursor(cursor: str) -> str:
         raise invalid_params("The cursor is none of this list: begin again without one") from None
 
 
-def _shortened(message: str) -> str:
-    return message if len(message) <= 300 else message[:297] + "…"
-
-
-def _never_fetch(uri: str) -> Any:
-    raise ValueError(f"a schema may refer to itself only, not to {uri}")
+def _warn_of_headers(operation: Operation) -> None:
+    if (reason := find_invalid_x_mcp_header(operation.input_schema)) is not None:
+        log.warning("clients will leave this tool out", operation=operation.name, reason=reason)

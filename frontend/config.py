@@ -118,6 +118,14 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
         default=600, gt=0, le=86_400, description="The longest that any call may take, whatever its operation allows."
     )
     calls_max: int = Field(default=1000, ge=1, le=100_000, description="Calls under way at once; one more is refused.")
+    hot: bool = Field(
+        default=True,
+        description="Whether plain calls take the short way. The long one gives the same answers, more slowly.",
+    )
+    preload: bool = Field(
+        default=False,
+        description="Whether everything is imported at the start, for processes that live long; else when needed.",
+    )
     conversations: bool = Field(
         default=True,
         description="Whether clients of the 2025-11-25 era get conversations: resume, questions to the user, news.",

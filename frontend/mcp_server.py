@@ -19,6 +19,7 @@ from mcp.server.lowlevel import Server
 from frontend import completion
 from frontend.auth import Caller
 from frontend.catalogue import Catalogue
+from frontend.compiled import Compiled
 from frontend.config import Settings
 from frontend.errors import (
     HANDLE_REASONS,
@@ -86,14 +87,9 @@ class McpServer:
         self.subscriptions = Subscriptions(pooler.watches, default_caller, self.known_catalogue)
         self._register()
 
-    @property
-    def revision(self) -> str | None:
-        """The catalogue's revision, or None before the first."""
-        return self._catalogue.revision if self._catalogue else None
-
-    def publish(self, offer: Offer) -> None:
+    def publish(self, offer: Offer, compiled: Compiled) -> None:
         """Takes a new revision of what the pooler offers."""
-        before, self._catalogue = self._catalogue, Catalogue(offer)
+        before, self._catalogue = self._catalogue, Catalogue(offer, compiled)
         self._catalogue_taken.set()
         self.subscriptions.publish(before, self._catalogue)
 

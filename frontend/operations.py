@@ -37,6 +37,8 @@ class Operation:
     """Where `long`: a task only once it has lasted so long; 0: at once."""
     asks: bool = False
     """May ask its user for input before it is done."""
+    short: bool = False
+    """Declared to be answered soon, by nothing but its answer: a read without progress, log lines or questions."""
     watched: bool = False
     """Changes of the resource can be watched."""
 

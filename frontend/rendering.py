@@ -15,11 +15,9 @@ from pydantic import ValidationError
 
 from frontend.errors import PoolerError, ProtocolError, as_protocol_error, as_tool_result, invalid_params
 from frontend.events import Done, Log, Page, Progress, Queued, Reply, RunEvent, Starting, Working
+from frontend.splicing import meta_of
 
 log = structlog.get_logger(__name__)
-
-TIMING_META = "penstock/timing"
-"""Where a call's timing stands in a result's `_meta`."""
 
 TOOL, RESOURCE, PROMPT = "tools/call", "resources/read", "prompts/get"
 
@@ -241,6 +239,6 @@ def described(result: Json, description: str) -> Json:
 
 
 def timed(result: Json, reply: Reply) -> Json:
-    """A result that says where its time went."""
+    """A result that says where its time went, and how much of it is somebody else's."""
     meta: Mapping[str, Any] = result.get("_meta") or {}
-    return result | {"_meta": {**meta, TIMING_META: dict(reply.timing_ms)}}
+    return result | {"_meta": {**meta, **meta_of(reply)}}

@@ -4,7 +4,6 @@ A client of 2026-07-28 declares what it can with each request. One of 2025-11-25
 known where one process serves the whole connection (stdio); over stateless HTTP it can be asked for nothing.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
@@ -18,11 +17,10 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from frontend.auth import Caller
 from frontend.errors import ProtocolError
 from frontend.rendering import LEVELS, RequestId
+from frontend.traces import traceparent
 
 CALLER = "penstock.caller"
 """Where the HTTP side leaves the caller of a request, in its ASGI scope."""
-
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 Context: TypeAlias = ServerRequestContext[Any, Any]
 Params = TypeVar("Params")
@@ -90,10 +88,7 @@ def traceparent_of(ctx: Context) -> str:
 
 def traceparent_in(meta: Any, headers: Mapping[str, str]) -> str:
     """The same from a request's `_meta`, whatever that is, and its headers."""
-    found = meta.get("traceparent") if isinstance(meta, Mapping) else None
-    if found is None:
-        found = headers.get("traceparent")
-    return found if isinstance(found, str) and _TRACEPARENT.fullmatch(found) else ""
+    return traceparent(meta.get("traceparent") if isinstance(meta, Mapping) else None, headers.get("traceparent"))
 
 
 def routed_name_of(ctx: Context) -> str | None:

@@ -6,6 +6,7 @@ import pytest
 
 from frontend import catalogue as module
 from frontend.catalogue import Catalogue, render
+from frontend.compiled import FAULTS_MAX
 from frontend.errors import ProtocolError
 from frontend.operations import Offer, Operation, Prompt, PromptArgument
 
@@ -109,7 +110,7 @@ def test_all_faults_of_the_arguments_are_found_with_their_places() -> None:
 def test_the_faults_of_one_answer_are_bounded() -> None:
     operation = Operation("f", input_schema={"type": "object", "additionalProperties": {"type": "string"}})
     many = catalogue(operation).faults(operation, {f"a{number}": number for number in range(100)})
-    assert len(many) == module.FAULTS_MAX
+    assert len(many) == FAULTS_MAX
 
 
 def test_one_broken_schema_leaves_the_others_on_offer() -> None:

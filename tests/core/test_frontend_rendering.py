@@ -23,7 +23,6 @@ from frontend.events import (
 from frontend.rendering import (
     PROMPT,
     RESOURCE,
-    TIMING_META,
     TOOL,
     Note,
     answer_of,
@@ -32,6 +31,7 @@ from frontend.rendering import (
     result_of,
     step_of,
 )
+from frontend.splicing import TIMING_META
 
 TIMING = {"queue_ms": 1.0, "start_ms": 0.0, "reset_ms": 0.0, "backend_ms": 2.0}
 HEARS_ALL = Note(TOOL, "look", request_id=7, progress_token="p", log_level="debug")

@@ -16,7 +16,7 @@ import yaml
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from frontend.app import Server
+from frontend.server import Server
 from frontend.config import Settings
 from pooler.app import Pooler
 from pooler.backends.simulated.adapter import SimulatedAdapter

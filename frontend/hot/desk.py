@@ -1,0 +1,176 @@
+"""What a frontend knows for the short way: its callers, its tools, its pooler; and the counting of what went by it.
+
+It decides whether a request is a plain call and what its answer is; whoever has the connection reads and writes. A call
+is begun without a task, and what has become of it is said by a callback.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any, NamedTuple, TypeAlias
+from uuid import uuid4
+
+import orjson
+import structlog
+
+from frontend.auth import Gatekeeper
+from frontend.compiled import Compiled
+from frontend.config import Settings
+from frontend.errors import HANDLE_REASONS, INTERNAL_ERROR, PoolerError, ProtocolError, invalid_arguments
+from frontend.events import Reply
+from frontend.hot.answers import Answer, Answers
+from frontend.hot.heads import Form, Head, Headers, Heads
+from frontend.hot.messages import Message, Messages
+from frontend.operations import Operation
+from frontend.pooler_client import Call, PoolerClient
+from frontend.traces import traceparent
+
+log = structlog.get_logger(__name__)
+
+Leave: TypeAlias = Callable[[], None]
+Render: TypeAlias = Callable[[str, Reply, Form], Awaitable[bytes]]
+"""Makes the result of a tool of this name from what is no plain value, as JSON. Raises ProtocolError."""
+
+
+class Tool(NamedTuple):
+    """A tool that may be called the short way."""
+
+    operation: Operation
+    fits: Callable[[Any], bool]
+    timeout_seconds: float
+
+
+class Plain(NamedTuple):
+    """A plain call, read and checked. `refused`: its answer already, where the arguments do not fit."""
+
+    call: Call
+    id: bytes
+    form: Form
+    refused: Answer | None = None
+
+
+class Desk:
+    """`render`: what makes results that are in MCP's own form; it may take its time when it is first needed."""
+
+    def __init__(
+        self, settings: Settings, version: str, gate: Gatekeeper, pooler: PoolerClient, render: Render
+    ) -> None:
+        self._longest = settings.timeout_seconds_max
+        self._pooler = pooler
+        self._render = render
+        self._heads = Heads(settings, gate)
+        self._messages = Messages()
+        self._answers = Answers(settings.name, version)
+        self._compiled: Compiled | None = None
+        self._tools: dict[str, Tool] = {}
+        self._prefix = uuid4().hex[:20]
+        self._numbers = count(1)
+        self._rendering: set[asyncio.Task[None]] = set()
+        self.answered = 0
+        """Answers that were given the short way."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a catalogue to look a tool up in."""
+        return self._compiled is not None
+
+    def publish(self, compiled: Compiled) -> None:
+        """Takes a new revision of what the pooler offers."""
+        self._compiled = compiled
+        self._tools = {
+            name: self._tool(operation) for name, operation in compiled.tools.items() if _is_plain(operation)
+        }
+
+    def head(self, headers: Headers) -> Head | None:
+        """What the headers say; None where the request has to go the long way."""
+        return self._heads.read(headers)
+
+    def read(self, head: Head, body: bytes) -> Plain | None:
+        """A plain call; None where the request has to go the long way."""
+        message = self._messages.read(body, head.form)
+        if message is None or (tool := self._tools.get(message.name)) is None:
+            return None
+        if head.form is Form.MODERN and head.name != message.name.encode():
+            return None
+        if head.form is Form.CONVERSATION and not tool.operation.short:
+            return None
+        call = self._call(tool, head, message)
+        refused = None if tool.fits(message.arguments) else self._misfit(tool, head, message)
+        return Plain(call, message.id, head.form, refused)
+
+    def begin(self, plain: Plain, done: Callable[[Answer | None], None]) -> Leave:
+        """Carries a call out. `done` is called once, on the loop and never before this returns.
+
+        It gets the answer, or None where the request has to go the long way after all. Returns what whoever leaves
+        calls: the work stops, and `done` is not called any more.
+        """
+
+        def ended(outcome: Reply | PoolerError) -> None:
+            if isinstance(outcome, Reply) and (outcome.content or outcome.asks):
+                self._render_later(plain, outcome, done)
+            else:
+                done(self._answer(plain, outcome))
+
+        return self._pooler.begin(plain.call, ended)
+
+    def _answer(self, plain: Plain, outcome: Reply | PoolerError) -> Answer | None:
+        if isinstance(outcome, Reply):
+            return self._answers.result(plain.form, plain.id, outcome)
+        if plain.form is Form.CONVERSATION and outcome.reason in HANDLE_REASONS | {"CANCELLED"}:
+            # Whether it is the conversation that is no more, the long way finds out; nothing was begun.
+            return None
+        return self._answers.failure(plain.form, plain.id, outcome)
+
+    def _render_later(self, plain: Plain, reply: Reply, done: Callable[[Answer | None], None]) -> None:
+        async def render() -> None:
+            name = plain.call.operation.name
+            try:
+                answer = self._answers.rendered(plain.id, await self._render(name, reply, plain.form))
+            except PoolerError as error:
+                answer = self._answers.failure(plain.form, plain.id, error)
+            except ProtocolError as error:
+                answer = self._answers.error(plain.form, plain.id, error)
+            except Exception:
+                log.exception("a result that could not be told", name=name)
+                broken = ProtocolError(INTERNAL_ERROR, "Internal server error")
+                answer = self._answers.error(plain.form, plain.id, broken)
+            done(answer)
+
+        task = asyncio.get_running_loop().create_task(render())
+        self._rendering.add(task)
+        task.add_done_callback(self._rendering.discard)
+
+    def _tool(self, operation: Operation) -> Tool:
+        assert self._compiled is not None
+        own = (operation.timeout_ms + operation.queue_timeout_ms) / 1000
+        fits = self._compiled.validator(operation).is_valid
+        return Tool(operation, fits, min(own or self._longest, self._longest))
+
+    def _call(self, tool: Tool, head: Head, message: Message) -> Call:
+        return Call(
+            operation=tool.operation,
+            arguments=orjson.dumps(message.arguments),
+            caller=head.caller,
+            timeout_seconds=tool.timeout_seconds,
+            request_id=f"{self._prefix}{next(self._numbers):x}",
+            traceparent=traceparent(message.trace, head.traceparent),
+            conversation=head.conversation,
+            client_capabilities=message.capabilities,
+        )
+
+    def _misfit(self, tool: Tool, head: Head, message: Message) -> Answer:
+        assert self._compiled is not None
+        faults = self._compiled.faults(tool.operation, message.arguments)
+        return self._answers.told(head.form, message.id, invalid_arguments(faults))
+
+
+def _is_plain(operation: Operation) -> bool:
+    """Whether a call of it is nothing but a question and its answer, whose check needs nothing but its schema."""
+    return not (operation.asks or operation.long or _has_headers(operation.input_schema))
+
+
+def _has_headers(schema: Any) -> bool:
+    """Whether any part of a schema may want its value in a header of its own, which the SDK compares."""
+    if isinstance(schema, dict):
+        return "x-mcp-header" in schema or any(map(_has_headers, schema.values()))
+    return isinstance(schema, list) and any(map(_has_headers, schema))
