@@ -22,6 +22,8 @@ from pooler.runtime import adoption
 from pooler.runtime.dispatch import Dispatcher
 from pooler.runtime.driver import Driver
 from pooler.runtime.record import Actor, Record
+from pooler.runtime.reuse.hearing import Hearings
+from pooler.runtime.reuse.room import Answers
 from pooler.runtime.slotfiles import SlotFiles
 from pooler.runtime.watches.room import Watches
 from pooler.service import server as grpc_server
@@ -58,6 +60,8 @@ class Pooler:
         self._dispatcher = Dispatcher(config.pooler.calls_max)
         self._board = Board(config)
         self._watches = Watches(config.pooler.watches_max)
+        self._answers = Answers(config.pooler.cache_bytes)
+        self._hearings = Hearings(self._answers, self._watches)
         self._health = Health()
         self._state = StateDir(config.pooler.state_dir)
         self._reloading = asyncio.Lock()
@@ -217,12 +221,15 @@ class Pooler:
         self._dispatcher.calls_max = config.pooler.calls_max
         assert self._kept is not None
         desks = self._kept.desks.install(self._drivers, build.keeping(parts))
-        self._dispatcher.routes = build.routes(config, self._drivers, desks)
+        reuse = build.reusing(config, self._drivers, self._answers)
+        self._dispatcher.routes = build.routes(config, self._drivers, desks, reuse)
         self._kept.reconfigure(config.pooler, self._keys(config.pooler))
         assert self._admin is not None
         self._admin.reconfigure(config.pooler.admin)
         self._watches.watches_max = config.pooler.watches_max
         self._watches.install(self._dispatcher.routes, build.watching(config))
+        self._hearings.install(build.hearing(config, self._drivers))
+        self._answers.cache.bytes_max = config.pooler.cache_bytes
         self._board.publish(config)
         return gone
 

@@ -16,14 +16,19 @@ from pooler.config.keeping import session_operations, with_session
 from pooler.config.model import ConversationSettings, RunSettings, SpoolSettings
 from pooler.config.operations import OperationConfig
 from pooler.core import conversations, sessions
+from pooler.core.cache import Terms
 from pooler.core.fairness import Share
 from pooler.core.rules import Rules
+from pooler.core.sessions import Tools
 from pooler.runtime import keyed
 from pooler.runtime.desks import Desk, Settings
 from pooler.runtime.driver import Driver
 from pooler.runtime.pages import Limits
 from pooler.runtime.results import Paging
-from pooler.runtime.routes import Route
+from pooler.runtime.reuse import reading
+from pooler.runtime.reuse.room import Answers, Subject
+from pooler.runtime.reuse.writing import Committing, Writing
+from pooler.runtime.routes import Reusing, Route
 from pooler.runtime.runs import RunBounds
 from pooler.runtime.runs.log import LogBounds
 from pooler.runtime.starter import Bounds
@@ -92,6 +97,11 @@ def _rules(name: str, backend: BackendConfig, adapter: Adapter[Any, Any], config
         max_uses=pool.max_uses,
         adaptive=pool.adaptive,
         shared_fate=adapter.traits.fate == "shared",
+        sharing=any(
+            operation.share or not (operation.exclusive or backend.settings.shares)
+            for operation in config.operations.values()
+            if operation.backend == name
+        ),
         shares={
             tenant: Share(limits.weight, limits.queue_max, limits.connections_max)
             for tenant, limits in config.tenants.items()
@@ -162,9 +172,56 @@ def watching(config: Config) -> dict[str, Rule]:
     }
 
 
-def routes(config: Config, drivers: Mapping[str, Driver], desks: Mapping[str, Desk]) -> dict[str, Route]:
+def hearing(config: Config, drivers: Mapping[str, Driver]) -> dict[Driver, str]:
+    """The channels on which backends say what is not true any more of what they have answered."""
+    return {
+        drivers[name]: backend.keeping.invalidate.channel
+        for name, backend in config.backends.items()
+        if backend.keeping.invalidate is not None
+    }
+
+
+def reusing(config: Config, drivers: Mapping[str, Driver], answers: Answers) -> dict[str, Reusing]:
+    """Who shares the answers of each operation, or knows which answers its work makes wrong."""
+    found: dict[str, Reusing] = dict(answers.install(_subjects(config, drivers)))
+    for name, operation in config.operations.items():
+        if operation.effect == "write" and (operation.invalidates or answers.minds(operation.backend)):
+            found[name] = Writing(answers, drivers[operation.backend], operation.invalidates)
+    for name, backend in config.backends.items():
+        if backend.keeping.sessions is not None and backend.settings.transactional:
+            found[Tools.of(name, transactional=True).commit] = Committing(answers, drivers[name])
+    return found
+
+
+def _subjects(config: Config, drivers: Mapping[str, Driver]) -> dict[str, Subject]:
+    return {
+        name: Subject(drivers[operation.backend], _sharing(operation, config.backends[operation.backend]))
+        for name, operation in config.operations.items()
+        if operation.cache is not None or operation.flight
+    }
+
+
+def _sharing(operation: OperationConfig, backend: BackendConfig) -> reading.Rule:
+    revision, cache = (operation, backend.kind, backend.settings), operation.cache
+    if cache is None:
+        return reading.Rule(Terms(), strict=True, revision=revision)  # nobody has said what else could make them wrong
+    return reading.Rule(
+        Terms(cache.ttl_seconds, cache.stale_seconds, cache.stale_if_down),
+        cache.scope,
+        cache.tags,
+        cache.strict,
+        cache.near,
+        operation.flight is not False,
+        revision,
+    )
+
+
+def routes(
+    config: Config, drivers: Mapping[str, Driver], desks: Mapping[str, Desk], reuse: Mapping[str, Reusing]
+) -> dict[str, Route]:
     """Where each operation's calls go: those that are configured, and those that sessions bring along."""
-    return _configured(config, drivers, desks) | _of_sessions(config, drivers, desks)
+    found = _configured(config, drivers, desks) | _of_sessions(config, drivers, desks)
+    return {name: replace(route, reuse=reuse[name]) if name in reuse else route for name, route in found.items()}
 
 
 def _of_sessions(config: Config, drivers: Mapping[str, Driver], desks: Mapping[str, Desk]) -> dict[str, Route]:
@@ -190,7 +247,8 @@ def _configured(config: Config, drivers: Mapping[str, Driver], desks: Mapping[st
             name=name,
             driver=drivers[operation.backend],
             read=operation.effect == "read",
-            whole=operation.exclusive,
+            whole=operation.exclusive or config.backends[operation.backend].settings.shares,
+            shared=operation.share,
             timeout_seconds=operation.timeout_seconds,
             queue_timeout_seconds=config.backends[operation.backend].pool.queue_timeout_seconds,
             validator=jsonschema_rs.Draft202012Validator(

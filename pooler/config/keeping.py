@@ -1,4 +1,5 @@
 """What callers of a backend may keep: sessions by a handle, a connection while they use it. And the operations of it.
+How it is found out that answers of it which were kept are not true any more.
 
 A backend with sessions has operations that nobody configures: to begin one, and to end it. All others of that backend
 take one more argument, the session to run in. Nothing is checked or started here.
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from pooler.config.caching import InvalidateConfig
 from pooler.core.sessions import Tools
 
 SESSION = "session"
@@ -54,7 +56,7 @@ class SessionsConfig(BaseModel):
 
 
 class Keeping(BaseModel):
-    """The keys of a backend for what its callers keep."""
+    """The keys of a backend for what its callers keep, and for what is kept of its answers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,6 +69,9 @@ class Keeping(BaseModel):
         None, description="Whether a caller's calls run on one connection while he makes use of it."
     )
     pin_idle_seconds: Seconds = Field(5.0, description="How long such a connection is kept unused, if nobody waits.")
+    invalidate: InvalidateConfig | None = Field(
+        None, description="How it says by itself which of the answers that are kept are not true any more."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pooler.config.keeping import Keeping
 from pooler.config.model import BackendConfig, Config, Pool, PoolerSettings, Tenant
 from pooler.config.operations import OperationConfig, PromptArgumentConfig, PromptConfig
 from pooler.config.sentences import validated
+from pooler.config.sharing import check_invalidation, check_sharing
 
 SECTIONS = ("pooler", "frontend", "backends", "operations", "prompts", "tenants")
 POOLER_SECTIONS = frozenset({"pooler", "backends", "operations", "prompts", "tenants"})
@@ -168,8 +169,10 @@ def _check_all(
     for name, backend in _only(backends).items():
         check.check_backend(name, backend, document)
         check.check_keeping(name, backend, operations, document)
+        check_invalidation(name, backend, document)
     for name, operation in _only(operations).items():
         check.check_operation(name, operation, backends, operations, document)
+        check_sharing(operation, backends.get(operation.backend), ("operations", name), document)
     for name, prompt in _only(prompts).items():
         check.check_prompt(name, prompt, operations, document)
     check.check_resources(operations, document)

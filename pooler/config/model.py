@@ -170,6 +170,9 @@ class PoolerSettings(_Part):
     watches_max: Count = Field(
         10_000, ge=1, description="The most resources that are watched at once, each counted for each of its watchers."
     )
+    cache_bytes: Annotated[int, BeforeValidator(_number), Field(ge=1 << 16, le=1 << 40)] = Field(
+        64 << 20, description="Of all answers that are kept for others, in memory."
+    )
     calls_max: Count = Field(10_000, ge=1, description="The most calls at once; one more is refused.")
     request_bytes_max: Bytes = Field(4 << 20, description="The largest request.")
     vanished_seconds: Seconds = Field(

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pooler.backends.base import Operation
+from pooler.config.caching import CacheConfig, Tag
 
 TABLE_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -88,6 +89,15 @@ class OperationConfig(_Part):
     paged: bool = Field(
         False,
         description="Whether a method answers with a table that may have many pages; a statement that reads does.",
+    )
+    cache: CacheConfig | None = Field(None, description="How long its answers are kept, and for whom.")
+    flight: bool | None = Field(
+        None,
+        description="Whether identical calls under way share one of the backend; as long as there is a `cache`, if "
+        "left out.",
+    )
+    invalidates: tuple[Tag, ...] = Field(
+        (), description="The tags of answers that it makes wrong; `{argument}` stands for what it is called with."
     )
     order_by: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None,

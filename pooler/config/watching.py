@@ -24,7 +24,7 @@ def check_watch(operation: OperationConfig, backend: BackendConfig | None, path:
         document.fault(here, "would ask its user whenever it is looked at; leave out one of the two", at_key=True)
     _check_argument(watch, operation, here, document)
     if watch.channel is not None:
-        _check_channel(watch.channel, operation.backend, backend, (*here, "channel"), document)
+        check_channel(watch.channel, operation.backend, backend, (*here, "channel"), document, "`every_seconds`")
 
 
 def _check_argument(watch: WatchConfig, operation: OperationConfig, path: KeyPath, document: Document) -> None:
@@ -37,15 +37,18 @@ def _check_argument(watch: WatchConfig, operation: OperationConfig, path: KeyPat
         document.fault(here, f"is no argument of the operation; {nearest(watch.argument, operation.arguments)}")
 
 
-def _check_channel(channel: str, name: str, backend: BackendConfig | None, path: KeyPath, document: Document) -> None:
+def check_channel(
+    channel: str, name: str, backend: BackendConfig | None, path: KeyPath, document: Document, instead: str
+) -> None:
+    """Whether a backend can be listened to on a channel. `instead`: what to use where it cannot."""
     if len(channel.encode()) > CHANNEL_BYTES_MAX:
         document.fault(path, f"takes at most {CHANNEL_BYTES_MAX} bytes")
     if backend is None:
         return
     if not backend.settings.listens:
-        document.fault(path, f"the kind of {name!r} has no channels; use `every_seconds` instead")
+        document.fault(path, f"the kind of {name!r} has no channels; use {instead} instead")
     elif backend.pool.cap < CAP_MIN:
         sentence = f"listening takes a connection, and the cap of {name!r} leaves none for calls beside it"
-        document.fault(path, f"{sentence}; raise the cap to {CAP_MIN}, or use `every_seconds`")
+        document.fault(path, f"{sentence}; raise the cap to {CAP_MIN}, or use {instead}")
     elif backend.pool.max_uses == 1:
-        document.fault(path, f"listening goes on, and {name!r} has `max_uses: 1`; raise it, or use `every_seconds`")
+        document.fault(path, f"listening goes on, and {name!r} has `max_uses: 1`; raise it, or use {instead}")

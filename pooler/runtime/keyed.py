@@ -107,8 +107,16 @@ class KeyedPage:
         handle = self._cursor([self._written(name, key) for name, key in zip(self._names, last, strict=True)])
         return page_body(self._cutter.columns, self._cut, next_cursor(handle))
 
+    @property
+    def more(self) -> bool:
+        """Whether there is a page behind this one."""
+        return self._cut is not None
+
     def fail(self, fault: Fault) -> None:
         """Nothing was told early, so whoever asks hears it by himself."""
+
+    def drop(self) -> None:
+        """Nothing is kept."""
 
     def _note_keys(self, keys: tuple[Any, ...]) -> None:
         if None in keys:

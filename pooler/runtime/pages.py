@@ -182,6 +182,11 @@ class Result:
     # Who fetches
 
     @property
+    def more(self) -> bool:
+        """Whether there are pages behind the first one, as far as is known."""
+        return self.number > 0
+
+    @property
     def busy(self) -> bool:
         """Whether somebody is waiting for a page of it."""
         return self._waiting > 0

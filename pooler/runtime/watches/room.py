@@ -173,9 +173,13 @@ class Watches:
         key = (driver, rule.channel, payload)
         if key in self._sources:
             return self._sources[key]
+        return Channel(key, self.listening(driver), rule.channel, payload)
+
+    def listening(self, driver: Driver) -> Listening:
+        """A backend's, for whoever wants to hear of it."""
         if driver not in self._listenings:
             self._listenings[driver] = Listening(driver, self._spawn, self._jitter)
-        return Channel(key, self._listenings[driver], rule.channel, payload)
+        return self._listenings[driver]
 
     def _poll(self, route: Route, rule: Rule, arguments: Mapping[str, Any], caller: Caller) -> Source:
         """Shared by those alone who may see the same: an answer may depend on who asks."""
