@@ -160,8 +160,9 @@ class Pooler:
         self._admin.snapshots.join(kept.desks, kept.runs)
 
     def _admin_plane(self, settings: PoolerSettings) -> AdminPlane:
-        snapshots = Snapshots(self._drivers, self._state.name, lambda: self._dispatcher.draining, time.time)
-        return AdminPlane(settings.admin, snapshots, Record(self._state.path, time.time), self._reload_by_order)
+        record, stopping = Record(self._state.path, time.time), lambda: self._dispatcher.draining
+        snapshots = Snapshots(self._drivers, self._state.name, record, stopping, time.time)
+        return AdminPlane(settings.admin, snapshots, record, self._reload_by_order)
 
     def _keys(self, settings: PoolerSettings) -> list[bytes]:
         return settings.sealing_keys() or [self._state.handle_key()]

@@ -7,7 +7,7 @@ up or taken back because it cannot be written down: the log has it as well. Noth
 
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,9 @@ class Record:
         except OSError as error:
             log.warning("an order could not be put on record", file=str(self._file), reason=error.strerror)
 
-    def latest(self, limit: int, backend: str = "") -> tuple[list[Entry], int]:
-        """The latest changes first, of one backend or of all; and how many there are."""
-        found = [entry for entry in reversed(self._entries) if backend in ("", entry.change.backend)]
+    def latest(self, limit: int, backends: Set[str] = frozenset()) -> tuple[list[Entry], int]:
+        """The latest changes first, of these backends or of all; and how many there are."""
+        found = [entry for entry in reversed(self._entries) if not backends or entry.change.backend in backends]
         return found[:limit], len(found)
 
     def _write(self, line: bytes) -> None:

@@ -87,7 +87,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
 
     @_seen
     def ListChanges(self, request: pb.ListChangesRequest) -> pb.ListChangesReply:
-        found, total = self._record.latest(entries(request.limit), request.backend)
+        backends = frozenset({request.backend}) if request.backend else frozenset()
+        found, total = self._record.latest(entries(request.limit), backends)
         return pb.ListChangesReply(changes=map(views.change, found), total=total)
 
     @_seen

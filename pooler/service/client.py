@@ -4,7 +4,7 @@ It retries nothing and keeps nothing: one client, one command. Frontends have th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -13,36 +13,10 @@ import orjson
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from protos.penstock.v1 import admin_pb2, admin_pb2_grpc, pooler_pb2, pooler_pb2_grpc
+from protos.penstock.v1 import pooler_pb2, pooler_pb2_grpc
 
 ANSWER_BYTES_MAX = 256 << 20
 """gRPC's own 4 MB would refuse pages that the configuration allows."""
-
-
-@dataclass(frozen=True, slots=True)
-class BackendState:
-    """A backend and its pool, as the pool itself counts: connections by state, calls, the learned start time."""
-
-    name: str
-    kind: str
-    cap: int
-    reserve: int
-    starting: int
-    validating: int
-    idle: int
-    in_use: int
-    draining: int
-    resetting: int
-    closing: int
-    queued: int
-    queue_max: int
-    oldest_wait_ms: int
-    serving: bool
-    failure: str
-    calls_total: int
-    starts_total: int
-    start_failures_total: int
-    start_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +74,6 @@ class PoolerClient:
     ) -> None:
         self._channel.close()
 
-    def backends(self, timeout_seconds: float) -> list[BackendState]:
-        """Every backend with its pool's state, sorted by name."""
-        try:
-            reply = admin_pb2_grpc.AdminServiceStub(self._channel).ListBackends(
-                admin_pb2.ListBackendsRequest(), timeout=timeout_seconds
-            )
-        except grpc.RpcError as error:
-            raise self._failure(error) from error
-        names = [field.name for field in fields(BackendState)]
-        return [BackendState(**{name: getattr(backend, name) for name in names}) for backend in reply.backends]
-
     def call(
         self,
         operation: str,
@@ -133,20 +96,26 @@ class PoolerClient:
         try:
             reply = pooler_pb2_grpc.PoolerServiceStub(self._channel).Call(request, timeout=timeout_seconds + 1)
         except grpc.RpcError as error:
-            raise self._failure(error) from error
+            raise failure(error, self._address) from error
         return CallResult(orjson.loads(reply.result), _timing(reply.timing))
 
-    def _failure(self, error: grpc.RpcError) -> CallError:
-        call = cast("grpc.Call", error)  # what a stub raises is always both
-        status, message = call.code().name, call.details() or "no further words"
-        if (rich := rpc_status.from_call(call)) is not None:
-            for detail in rich.details:
-                info = error_details_pb2.ErrorInfo()
-                if detail.Unpack(info):
-                    return CallError(status, info.reason, message, dict(info.metadata))
-        if status == "UNAVAILABLE":
-            message = f"no pooler answers at {self._address}; start one with `penstock pooler`, or name its address"
-        return CallError(status, "", message, {})
+
+def failure(error: grpc.RpcError, address: str) -> CallError:
+    """What a failed call means, in words for whoever sits at the terminal. `address`: who was asked."""
+    call = cast("grpc.Call", error)  # what a stub raises is always both
+    status, message = call.code().name, call.details() or "no further words"
+    if (rich := rpc_status.from_call(call)) is not None:
+        for detail in rich.details:
+            info = error_details_pb2.ErrorInfo()
+            if detail.Unpack(info):
+                return CallError(status, info.reason, message, dict(info.metadata))
+    if status == "UNAVAILABLE":
+        message = f"no pooler answers at {address}; start one with `penstock pooler`, or name its address"
+    elif status == "UNIMPLEMENTED":
+        message = f"nothing of this is served at {address}: administrators go where pooler.admin.listen says"
+    elif status == "DEADLINE_EXCEEDED":
+        message = f"no answer from {address} in time; see whether it is the right address, or give --timeout"
+    return CallError(status, "", message, {})
 
 
 def _timing(timing: pooler_pb2.Timing) -> Timing:

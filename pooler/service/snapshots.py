@@ -15,6 +15,7 @@ from pooler.errors import Fault, Reason
 from pooler.runtime import orders
 from pooler.runtime.desks import Desks
 from pooler.runtime.driver import Driver
+from pooler.runtime.record import Record
 from pooler.runtime.runs import Runs
 from pooler.service import admin_views as views
 from pooler.service.admin_views import Moment
@@ -57,8 +58,16 @@ class Snapshots:
     `wall`: Unix time, which is only told.
     """
 
-    def __init__(self, drivers: Mapping[str, Driver], pooler: str, stopping: Callable[[], bool], wall: Clock) -> None:
+    def __init__(
+        self,
+        drivers: Mapping[str, Driver],
+        pooler: str,
+        record: Record,
+        stopping: Callable[[], bool],
+        wall: Clock,
+    ) -> None:
         self._drivers = drivers
+        self._record = record
         self._pooler = pooler
         self._stopping = stopping
         self._wall = wall
@@ -122,6 +131,9 @@ class Snapshots:
             self._add_sessions(snapshot, wanted, moment)
         if pb.SNAPSHOT_PART_RUNS in wanted.parts and self._runs is not None:
             self._add_runs(snapshot, wanted, moment or Moment(0.0, wall))
+        if pb.SNAPSHOT_PART_CHANGES in wanted.parts:
+            found, snapshot.changes_total = self._record.latest(wanted.limit, wanted.backends)
+            snapshot.changes.extend(views.change(entry) for entry in found)
         return snapshot
 
     def _add_sessions(self, snapshot: pb.Snapshot, wanted: Selection, moment: Moment | None) -> None:

@@ -104,23 +104,27 @@ class _SnapshotPart:
 class _SnapshotPartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SnapshotPart.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SNAPSHOT_PART_UNSPECIFIED: _SnapshotPart.ValueType  # 0
-    """Never sent."""
+    """None: where it is the only one that is asked for, the backends come alone."""
     SNAPSHOT_PART_CONNECTIONS: _SnapshotPart.ValueType  # 1
     SNAPSHOT_PART_QUEUE: _SnapshotPart.ValueType  # 2
     """The waiting calls, and the tenants."""
     SNAPSHOT_PART_SESSIONS: _SnapshotPart.ValueType  # 3
     SNAPSHOT_PART_RUNS: _SnapshotPart.ValueType  # 4
+    SNAPSHOT_PART_CHANGES: _SnapshotPart.ValueType  # 5
+    """What was ordered."""
 
 class SnapshotPart(_SnapshotPart, metaclass=_SnapshotPartEnumTypeWrapper):
     """A part of a snapshot that has to be asked for."""
 
 SNAPSHOT_PART_UNSPECIFIED: SnapshotPart.ValueType  # 0
-"""Never sent."""
+"""None: where it is the only one that is asked for, the backends come alone."""
 SNAPSHOT_PART_CONNECTIONS: SnapshotPart.ValueType  # 1
 SNAPSHOT_PART_QUEUE: SnapshotPart.ValueType  # 2
 """The waiting calls, and the tenants."""
 SNAPSHOT_PART_SESSIONS: SnapshotPart.ValueType  # 3
 SNAPSHOT_PART_RUNS: SnapshotPart.ValueType  # 4
+SNAPSHOT_PART_CHANGES: SnapshotPart.ValueType  # 5
+"""What was ordered."""
 Global___SnapshotPart: _TypeAlias = SnapshotPart  # noqa: Y015
 
 class _HoldKind:
@@ -951,7 +955,7 @@ class GetSnapshotRequest(_message.Message):
     """How many entries each list has at most, for each backend; 0: 100; more than 1000: 1000."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedScalarFieldContainer[Global___SnapshotPart.ValueType]:
-        """None: all parts."""
+        """If empty, all parts."""
 
     @_builtins.property
     def backends(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -982,7 +986,7 @@ class WatchSnapshotsRequest(_message.Message):
     INTERVAL_MS_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
     interval_ms: _builtins.int
-    """The least time between two snapshots, in milliseconds: from 100 to 60,000; 0: 1000."""
+    """How often is looked whether something has changed, in milliseconds: from 100 to 60,000; 0: 1000."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedScalarFieldContainer[Global___SnapshotPart.ValueType]:
         """As in GetSnapshotRequest."""
@@ -1020,6 +1024,8 @@ class Snapshot(_message.Message):
     RUNS_FIELD_NUMBER: _builtins.int
     RUNS_TOTAL_FIELD_NUMBER: _builtins.int
     RUNS_UNDER_WAY_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    CHANGES_TOTAL_FIELD_NUMBER: _builtins.int
     pooler: _builtins.str
     """What it calls itself in tags and handles."""
     taken_at_ms: _builtins.int
@@ -1029,6 +1035,7 @@ class Snapshot(_message.Message):
     sessions_total: _builtins.int
     runs_total: _builtins.int
     runs_under_way: _builtins.int
+    changes_total: _builtins.int
     @_builtins.property
     def backends(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackendSnapshot]:
         """Sorted by name."""
@@ -1040,6 +1047,10 @@ class Snapshot(_message.Message):
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListedRun]:
         """Those under way first, and of those the oldest; then those that are kept, the latest first."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
+        """Of the backends that are meant, the latest first."""
 
     def __init__(
         self,
@@ -1053,10 +1064,12 @@ class Snapshot(_message.Message):
         runs: _abc.Iterable[Global___ListedRun] | None = ...,
         runs_total: _builtins.int = ...,
         runs_under_way: _builtins.int = ...,
+        changes: _abc.Iterable[Global___Change] | None = ...,
+        changes_total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backends", b"backends", "pooler", b"pooler", "runs", b"runs", "runs_total", b"runs_total", "runs_under_way", b"runs_under_way", "sessions", b"sessions", "sessions_total", b"sessions_total", "stopping", b"stopping", "taken_at_ms", b"taken_at_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backends", b"backends", "changes", b"changes", "changes_total", b"changes_total", "pooler", b"pooler", "runs", b"runs", "runs_total", b"runs_total", "runs_under_way", b"runs_under_way", "sessions", b"sessions", "sessions_total", b"sessions_total", "stopping", b"stopping", "taken_at_ms", b"taken_at_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
