@@ -20,6 +20,8 @@ class Exit(IntEnum):
     """The time was up."""
     UNKNOWN = 6
     """The connection broke under a write: it may or may not have happened."""
+    DENIED = 7
+    """An administrator's token is missing or unknown, or its bearer may not do this."""
 
 
 _STATUSES = {
@@ -32,6 +34,8 @@ _STATUSES = {
     "ABORTED": Exit.AGAIN,
     "DEADLINE_EXCEEDED": Exit.TIMEOUT,
     "UNKNOWN": Exit.UNKNOWN,
+    "UNAUTHENTICATED": Exit.DENIED,
+    "PERMISSION_DENIED": Exit.DENIED,
 }
 
 

@@ -13,7 +13,11 @@ from rich.table import Table
 from pooler.ctl import paste
 from pooler.ctl.plan import Plan
 from pooler.ctl.probe import Answer, ProbeError, request
-from pooler.service.client import BackendState, CallError, PoolerClient
+from pooler.ctl.reach import Reach
+from pooler.service.admin_client import AdminClient
+from pooler.service.client import CallError
+
+BackendState = dict[str, Any]
 
 DEMO_TOOL = "loan_balance"
 DEMO_ARGUMENTS = {"loan": "L-1001"}
@@ -23,10 +27,10 @@ POLL_SECONDS = 0.1
 PARTS = (("queue", "queue_ms"), ("start", "start_ms"), ("reset", "reset_ms"), ("backend", "backend_ms"))
 
 
-async def greet(plan: Plan, mcp_address: str, pooler_address: str, begun: float) -> None:
+async def greet(plan: Plan, mcp_address: str, pooler_address: str, admin_address: str, begun: float) -> None:
     """Warms up, proves the line, says where it is. Raises ProbeError when nothing comes through."""
     console = Console(highlight=False, soft_wrap=True)
-    states = await _warm(plan, pooler_address)
+    states = await _warm(plan, admin_address)
     console.print(f"\nwarm after {time.monotonic() - begun:.1f} s: {_warmth(states)}")
     if plan.demo:
         await asyncio.to_thread(_call, console, plan, mcp_address)
@@ -44,10 +48,12 @@ async def _warm(plan: Plan, address: str) -> list[BackendState]:
     """Waits until each backend has its warm connections, or cannot start any: one that is down holds nobody up."""
     pools = {name: backend.pool for name, backend in plan.config.backends.items()}
     deadline = time.monotonic() + max(pool.start_timeout_seconds for pool in pools.values())
-    with PoolerClient(address) as client:
+    tokens = plan.config.pooler.admin.tokens
+    token = tokens[0].token.get_secret_value() if tokens else ""
+    with Reach(address, token, ASK_SECONDS).client() as client:
         while True:
             states = await asyncio.to_thread(_states, client)
-            cold = [state for state in states if _is_warming(state, pools[state.name].warm)]
+            cold = [state for state in states if _is_warming(state, pools[state["name"]].warm)]
             if not cold or time.monotonic() > deadline:
                 return states
             await asyncio.sleep(POLL_SECONDS)
@@ -55,21 +61,22 @@ async def _warm(plan: Plan, address: str) -> list[BackendState]:
 
 def _is_warming(state: BackendState, warm: int) -> bool:
     """Whether there is something to wait for: fewer connections than are kept warm, and no failed start so far."""
-    return state.idle + state.in_use < warm and not state.failure
+    return bool(state["idle"] + state["in_use"] < warm and not state["failure"])
 
 
-def _states(client: PoolerClient) -> list[BackendState]:
+def _states(client: AdminClient) -> list[BackendState]:
     try:
-        return client.backends(ASK_SECONDS)
+        snapshot = client.snapshot([], [], 0, ASK_SECONDS)
+        return [each["backend"] for each in snapshot["backends"]]
     except CallError as error:
         raise ProbeError(error.message) from error
 
 
 def _warmth(states: list[BackendState]) -> str:
     return ", ".join(
-        f"{state.name} {state.idle + state.in_use} of {state.cap} connections"
-        if not state.failure
-        else f"{state.name} not serving ({state.failure})"
+        f"{state['name']} {state['idle'] + state['in_use']} of {state['cap']} connections"
+        if not state["failure"]
+        else f"{state['name']} not serving ({state['failure']})"
         for state in states
     )
 

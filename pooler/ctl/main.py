@@ -1,5 +1,7 @@
 """The `penstock` command: its options and its help. Each command's work is in a module of its own.
 
+A DBA's commands stand in `listing` and `ordering`.
+
 Everything heavy is imported by the command that needs it: `penstock --help` must not cost a second.
 """
 
@@ -7,6 +9,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from pooler.ctl import listing, ordering
+from pooler.ctl.loadtest import loadtest
 
 app = typer.Typer(
     name="penstock",
@@ -24,6 +29,9 @@ PoolerAddress = Annotated[
     str,
     typer.Option("--pooler", metavar="ADDRESS", envvar="PENSTOCK_POOLER", help="Where it is: HOST:PORT or unix:PATH."),
 ]
+
+
+app.command()(loadtest)
 
 
 def main() -> None:
@@ -92,18 +100,6 @@ def check(
 
 
 @app.command()
-def pools(
-    pooler: PoolerAddress = "127.0.0.1:7433",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON array, for scripts.")] = False,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="How long to wait.")] = 5.0,
-) -> None:
-    """Show what reaches each backend, as the pool itself counts it."""
-    from pooler.ctl.pools import show_pools
-
-    show_pools(pooler, timeout, as_json=as_json)
-
-
-@app.command()
 def call(
     operation: Annotated[str, typer.Argument(help="The operation's name.")],
     values: Annotated[
@@ -123,3 +119,7 @@ def call(
     from pooler.ctl.call import call_operation
 
     call_operation(operation, values or [], arguments, timeout, tenant, principal, pooler)
+
+
+for _commands in (listing.app, ordering.app):
+    app.add_typer(_commands)

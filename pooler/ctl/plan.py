@@ -48,9 +48,10 @@ def plan_for(file: Path, *, demo: bool = False) -> Plan:
     section = document.data.get("frontend") or {}
     variables = frontend.environment(section)
     mcp = variables.get(f"{frontend.PREFIX}LISTEN", MCP_ADDRESS)
-    _refuse_taken(
-        file, {"frontend.listen": mcp, "pooler.listen": config.pooler.listen, "pooler.http": config.pooler.http}
-    )
+    addresses = {"frontend.listen": mcp, "pooler.listen": config.pooler.listen, "pooler.http": config.pooler.http}
+    if config.pooler.admin.listen is not None:
+        addresses["pooler.admin.listen"] = config.pooler.admin.listen
+    _refuse_taken(file, addresses)
     tokens = section.get("tokens") or [{}]
     pooler = POOLER_ADDRESS if demo else variables.get(f"{frontend.PREFIX}POOLER", POOLER_ADDRESS)
     return Plan(file, config, variables, mcp, pooler, tokens[0].get("token"), demo)

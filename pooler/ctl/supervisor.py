@@ -19,7 +19,8 @@ LINE_BYTES_MAX = 1 << 20
 """A log line; a longer one is cut by the reader, not by the program."""
 POLL_SECONDS = 0.05
 
-_LISTENING = re.compile(r"\blistening\s.*?\baddress=([^\s]+)")
+_LISTENING = re.compile(r"\blistening\s(.*\baddress=.*)")
+_FACT = re.compile(r"\b(\w+)=(\S+)")
 
 
 class ProgramError(Exception):
@@ -32,7 +33,7 @@ class Program:
     def __init__(self, name: str, process: Process) -> None:
         self.name = name
         self._process = process
-        self._listening: str | None = None
+        self._listening: dict[str, str] = {}
         self._forwarding = asyncio.create_task(self._forward())
 
     def __repr__(self) -> str:
@@ -46,14 +47,14 @@ class Program:
         )
         return cls(name, process)
 
-    async def ready(self, address: str, timeout_seconds: float) -> str:
+    async def ready(self, address: str, timeout_seconds: float, name: str = "address") -> str:
         """Waits until it listens, and says where. Raises ProgramError when it ends first, or takes too long.
 
-        A fixed address is tried; port 0 is learned from the line that the program logs.
+        A fixed address is tried; port 0 is learned from the line that the program logs, by the address's name there.
         """
         try:
             async with asyncio.timeout(timeout_seconds):
-                while not (where := self._listening if address.endswith(":0") else await connects(address)):
+                while not (where := self._listening.get(name) if address.endswith(":0") else await connects(address)):
                     if self._process.returncode is not None:
                         raise ProgramError(await self._obituary("before it was ready"))
                     await asyncio.sleep(POLL_SECONDS)
@@ -106,16 +107,17 @@ class Program:
             if not line:
                 return
             text = line.decode(errors="replace").rstrip()
-            self._listening = self._listening or listening_address(text)
+            self._listening = self._listening or listening(text)
             print(f"{self.name:8} │ {text}", file=sys.stderr, flush=True)
 
 
-def listening_address(line: str) -> str | None:
-    """The address in a log line that says where a program listens, in either form of log."""
+def listening(line: str) -> dict[str, str]:
+    """The addresses in a log line that says where a program listens, by name, in either form of log; or none."""
     if not line.startswith("{"):
-        return match[1] if (match := _LISTENING.search(line)) else None
+        return dict(_FACT.findall(match[1])) if (match := _LISTENING.search(line)) else {}
     try:
         facts = orjson.loads(line)
     except orjson.JSONDecodeError:
-        return None
-    return facts.get("address") if facts.get("event") == "listening" else None
+        return {}
+    known = facts if facts.get("event") == "listening" and "address" in facts else {}
+    return {name: value for name, value in known.items() if isinstance(value, str)}

@@ -70,6 +70,8 @@ async def _run(plan: Plan, programs: AsyncExitStack, running: list[Program]) -> 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, pooler.reload)
     begun = time.monotonic()
     pooler_address = await pooler.ready(plan.config.pooler.listen, READY_SECONDS)
+    admin = plan.config.pooler.admin.listen
+    admin_address = pooler_address if admin is None else await pooler.ready(admin, READY_SECONDS, "admin")
     variables = plan.variables
     if pooler_address != plan.config.pooler.listen:
         variables = variables | {f"{frontend.PREFIX}POOLER": pooler_address}
@@ -78,7 +80,7 @@ async def _run(plan: Plan, programs: AsyncExitStack, running: list[Program]) -> 
     programs.push_async_callback(front.stop, FRONTEND_GRACE_SECONDS)
     mcp_address = await front.ready(plan.mcp, READY_SECONDS)
     ends = [asyncio.create_task(program.ended()) for program in (pooler, front)]
-    greet = asyncio.create_task(greeting.greet(plan, mcp_address, pooler_address, begun))
+    greet = asyncio.create_task(greeting.greet(plan, mcp_address, pooler_address, admin_address, begun))
     try:
         done, _ = await asyncio.wait([*ends, greet], return_when=asyncio.FIRST_COMPLETED)
         if greet in done:

@@ -10,7 +10,7 @@ import pytest
 from pooler.ctl import frontend, paste, ports, probe
 from pooler.ctl.call import arguments_of
 from pooler.ctl.exits import Exit, exit_of
-from pooler.ctl.supervisor import listening_address
+from pooler.ctl.supervisor import listening
 
 
 def test_a_value_is_json_when_it_reads_as_json_and_else_a_text() -> None:
@@ -51,7 +51,7 @@ def test_every_status_that_a_call_can_end_with_has_an_exit_code_of_its_kind() ->
     ],
 )
 def test_the_line_that_says_where_a_program_listens_is_read_in_either_form(line: str, address: str | None) -> None:
-    assert listening_address(line) == address
+    assert listening(line).get("address") == address
 
 
 def test_the_section_becomes_variables_and_one_that_is_set_already_wins(monkeypatch: pytest.MonkeyPatch) -> None:
