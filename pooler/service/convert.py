@@ -7,7 +7,7 @@ from pooler.backends.base import Answer, Input
 from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
 from pooler.runtime.requests import Request
-from pooler.runtime.turns import Outcome, Timing
+from pooler.runtime.turns import Outcome, Reuse, Timing
 from protos.penstock.v1 import pooler_pb2 as pb
 
 REQUEST_ID_MAX = 128
@@ -82,23 +82,50 @@ def result_kind(answer: Answer) -> pb.ResultKind.ValueType:
     return pb.RESULT_KIND_CONTENT if answer.content else pb.RESULT_KIND_VALUE
 
 
-def reply(answer: Answer, spent: Timing) -> pb.CallReply:
-    return pb.CallReply(kind=result_kind(answer), result=answer.body, timing=timing(spent))
+def reply(answer: Answer, spent: Timing, reuse: Reuse | None = None) -> pb.CallReply:
+    message = pb.CallReply(kind=result_kind(answer), result=answer.body, timing=timing(spent))
+    if reuse is not None:
+        fill_reuse(message.reuse, reuse, near=False)
+    return message
 
 
-def head(call_id: int, outcome: Outcome, piece_bytes: int) -> pb.ExchangeHead:
-    """A call's outcome as the first frame about it; the result inside when it fits a piece."""
-    spent = timing(outcome.timing)
-    if isinstance(outcome.result, Fault):
-        return pb.ExchangeHead(id=call_id, error=error(outcome.result), timing=spent)
-    body = outcome.result.body
-    return pb.ExchangeHead(
-        id=call_id,
-        kind=result_kind(outcome.result),
-        total_bytes=len(body),
-        result=body if len(body) <= piece_bytes else b"",
-        timing=spent,
-    )
+def fill_head(head: pb.ExchangeHead, call_id: int, outcome: Outcome, whole: bool, near: bool) -> None:
+    """A call's outcome as the first frame about it. `whole`: the result inside; else its length alone.
+
+    `near`: whether its caller may be granted to give it again. (Set field by field, in place: a message that is made
+    apart is copied into its frame, and again into its batch.)
+    """
+    head.id = call_id
+    spent, timing = outcome.timing, head.timing
+    if spent.queue:
+        timing.queue_us = int(spent.queue * 1e6 + 0.5)
+    if spent.start:
+        timing.start_us = int(spent.start * 1e6 + 0.5)
+    if spent.reset:
+        timing.reset_us = int(spent.reset * 1e6 + 0.5)
+    timing.backend_us = int(spent.backend * 1e6 + 0.5)
+    answer = outcome.result
+    if isinstance(answer, Fault):
+        head.error.CopyFrom(error(answer))
+        return
+    head.kind = result_kind(answer)
+    head.total_bytes = len(answer.body)
+    if whole:
+        head.result = answer.body
+    if outcome.reuse is not None:
+        fill_reuse(head.reuse, outcome.reuse, near)
+
+
+def fill_reuse(message: pb.Reuse, said: Reuse, near: bool) -> None:
+    """`near`: whether its caller may be granted to give it again."""
+    message.state = REUSES[said.state]
+    message.age_ms = int(said.age * 1000 + 0.5)
+    if near and said.near:
+        message.near_ms = int(said.near * 1000)
+        message.tags.extend(said.tags)
+
+
+REUSES = {"miss": pb.Reuse.MISS, "hit": pb.Reuse.HIT, "stale": pb.Reuse.STALE, "joined": pb.Reuse.JOINED}
 
 
 def error(fault: Fault) -> pb.ExchangeError:

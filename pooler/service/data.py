@@ -16,7 +16,10 @@ from pooler.runtime.watches.room import Watches
 from pooler.service import convert, faults
 from pooler.service.catalogue import Board
 from pooler.service.conversations import ConversationsMixin
-from pooler.service.exchange import Exchange, Limits
+from pooler.service.exchange import Limits
+from pooler.service.exchanges import Exchanges
+from pooler.service.grpcio_line import Context as RawContext
+from pooler.service.grpcio_line import GrpcioLine
 from pooler.service.pages import PagesMixin
 from pooler.service.runs import RunsMixin
 from pooler.service.sessions import SessionsMixin
@@ -33,9 +36,7 @@ class PoolerServicer(RunsMixin, WatchMixin, ConversationsMixin, PagesMixin, Sess
         self._dispatcher = dispatcher
         self._board = board
         self.watches = self.watch_room = watches
-        self._limits = limits
-        self._boot_id = boot_id
-        self._exchanges: set[Exchange] = set()
+        self.exchanges = Exchanges(dispatcher, limits, boot_id)
 
     def join(self, conversations: Conversations, runs: Runs, desks: Desks) -> None:
         """The rooms that are opened with the pooler's name. Before the first call."""
@@ -51,30 +52,28 @@ class PoolerServicer(RunsMixin, WatchMixin, ConversationsMixin, PagesMixin, Sess
                 outcome.set_result(result)
 
         try:
-            leave = self._dispatcher.submit(convert.request(request, context.time_remaining()), deliver)
+            call = self.exchanges.send(request, deliver, context.time_remaining())
         except Fault as fault:
             await faults.abort(context, fault)
         try:
             ended = await outcome
         except asyncio.CancelledError:
-            leave()
+            call.leave()
             raise
         if isinstance(ended.result, Fault):
             await faults.abort(context, ended.result, ended.timing)
-        return convert.reply(ended.result, ended.timing)
+        return convert.reply(ended.result, ended.timing, ended.reuse)
 
-    async def Exchange(  # noqa: N802 - the wire's name
-        self, request_iterator: AsyncIterator[pb.ClientBatch], context: Context
-    ) -> AsyncIterator[pb.ServerBatch]:
-        exchange = Exchange(self._dispatcher, self._limits, self._boot_id)
-        self._exchanges.add(exchange)
+    async def Exchange(  # type: ignore[override]  # noqa: N802 - of serialized messages, as `server` registers it
+        self, request_iterator: AsyncIterator[bytes], context: RawContext
+    ) -> None:
+        line = GrpcioLine(context)
+        exchange = self.exchanges.open(line)
         try:
-            async for batch in exchange.run(request_iterator):
-                yield batch
+            await line.carry(exchange)
         except Fault as fault:
             await faults.abort(context, fault)
         finally:
-            self._exchanges.discard(exchange)
             exchange.close()
 
     async def GetCatalogue(  # noqa: N802 - the wire's name
@@ -90,5 +89,4 @@ class PoolerServicer(RunsMixin, WatchMixin, ConversationsMixin, PagesMixin, Sess
 
     def go_away(self) -> None:
         """Tells every exchange to open no further call here."""
-        for exchange in self._exchanges:
-            exchange.go_away()
+        self.exchanges.go_away()

@@ -8,8 +8,8 @@ from grpc_reflection.v1alpha import reflection
 
 from pooler.service.admin import AdminServicer
 from pooler.service.data import PoolerServicer
-from pooler.service.exchange import BATCH_BYTES
 from pooler.service.health import Health
+from pooler.service.sending import BATCH_BYTES
 from protos.penstock.v1 import admin_pb2, admin_pb2_grpc, pooler_pb2, pooler_pb2_grpc
 
 RESULT_BYTES_MAX = 128 << 20
@@ -46,6 +46,11 @@ def server(
         ]
     )
     pooler_pb2_grpc.add_PoolerServiceServicer_to_server(data, built)
+    # In place of the generated one, which would parse each message: an exchange does, whatever carries it.
+    built.add_registered_method_handlers(
+        pooler_pb2.DESCRIPTOR.services_by_name["PoolerService"].full_name,
+        {"Exchange": grpc.stream_stream_rpc_method_handler(data.Exchange)},
+    )
     names = [pooler_pb2.DESCRIPTOR.services_by_name["PoolerService"].full_name]
     if admin is not None:
         names.append(_offer_admin(admin, built))

@@ -1,0 +1,69 @@
+"""A line over grpcio's server: any gRPC client in any language, from anywhere.
+
+Each message costs grpcio an operation of its own, a hundred microseconds and more whatever its size; so a message is
+asked for when the one before has left, with all that has come together meanwhile.
+"""
+
+import asyncio
+
+import grpc
+
+from pooler.errors import Fault
+from pooler.service.exchange import Exchange
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+class GrpcioLine:
+    """One stream of serialized messages. `carry` it to its end."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._message: bytes | None = None
+        self._ended = False
+        self._fault: Fault | None = None
+        self._wake = asyncio.Event()
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+
+    @property
+    def ready(self) -> bool:
+        return self._message is None
+
+    def write(self, message: bytes) -> None:
+        self._message = message
+        self._wake.set()
+
+    def hold(self, held: bool) -> None:
+        if held:
+            self._may_read.clear()
+        else:
+            self._may_read.set()
+
+    def end(self, fault: Fault | None) -> None:
+        self._ended = True
+        self._fault = fault
+        self._wake.set()
+
+    async def carry(self, exchange: Exchange) -> None:
+        """Until the exchange has ended. Raises its Fault, and CancelledError when the client has left."""
+        reading = asyncio.get_running_loop().create_task(self._read(exchange))
+        try:
+            while not self._ended:
+                await self._wake.wait()
+                self._wake.clear()
+                while (message := self._message) is not None and self._fault is None:
+                    await self._context.write(message)
+                    self._message = None
+                    exchange.flush()
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        if self._fault is not None:
+            raise self._fault
+
+    async def _read(self, exchange: Exchange) -> None:
+        while isinstance(message := await self._context.read(), bytes):  # else it is the end
+            exchange.receive(message)
+            await self._may_read.wait()
+        exchange.half_close()
