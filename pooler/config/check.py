@@ -74,6 +74,7 @@ def check_operation(
         _check_kind(name, operation, backends, document)
         _check_paging(name, operation, backends, document)
         _check_asking(operation, path, document)
+        _check_sharing(name, operation, backends, document)
     if operation.backend not in backends:
         document.fault((*path, "backend"), f"no backend is called that; {nearest(operation.backend, backends)}")
     _check_resource(operation, path, document)
@@ -180,6 +181,27 @@ def _check_returns(operation: OperationConfig, path: KeyPath, document: Document
     schema = operation.returns
     if isinstance(schema, dict) and _sound_schema(schema, here, document) and not isinstance(schema.get("type"), str):
         document.fault(here, "must say its `type`, as one word: only objects are answered as they are")
+
+
+def _check_sharing(name: str, operation: OperationConfig, backends: Backends, document: Document) -> None:
+    """Whoever shares a connection is short, reads, leaves nothing, and is in nobody's way."""
+    if not operation.share:
+        return
+    path: KeyPath = ("operations", name, "share")
+    reasons = []
+    if operation.effect != "read":
+        reasons.append("is for reads: a write has its connection for itself; leave it out")
+    if operation.exclusive:
+        reasons.append("contradicts `exclusive`; leave one of them out")
+    if operation.order_by:
+        reasons.append("is for results of one page, and `order_by` for more; leave one of them out")
+    if operation.long or operation.long_after_seconds is not None or operation.asks:
+        reasons.append("is for short reads: all others on the connection would wait; leave it out")
+    backend = backends.get(operation.backend)
+    if not reasons and backend is not None:
+        reasons = backend.settings.check_share(operation.to_operation(name))
+    for reason in reasons:
+        document.fault(path, reason)
 
 
 def _check_asking(operation: OperationConfig, path: KeyPath, document: Document) -> None:

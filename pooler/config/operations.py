@@ -78,6 +78,11 @@ class OperationConfig(_Part):
     effect: Literal["read", "write"] = Field(description="Whether it may change anything.")
     idempotent: bool = Field(False, description="Whether a repeated write changes nothing more.")
     exclusive: bool = Field(False, description="Whether it needs its connection whole, where others could share it.")
+    share: bool = Field(
+        False,
+        description="Whether its calls, short reads whose result fits one page, may be under way on one connection "
+        "together; where the kind can, those of all other operations have one for themselves.",
+    )
     timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
         30.0, description="The bound on the backend's work; waiting and starting have their own."
     )
@@ -174,6 +179,7 @@ class OperationConfig(_Part):
             statement=self.statement,
             method=self.method,
             returns="table" if self.statement is not None else self.returns or "value",
+            share=self.share,
             page_rows=self.page_rows,
             page_bytes=self.page_bytes,
             order_by=self.order_by or (),

@@ -141,7 +141,14 @@ class Adoption:
                 answered.set_result(outcome)
 
         now = driver.now
-        turn = Errand(now, now + seconds, now + seconds + ASK_SECONDS, operation=CENSUS, timeout_seconds=ASK_SECONDS)
+        turn = Errand(
+            now,
+            now + seconds,
+            now + seconds + ASK_SECONDS,
+            operation=CENSUS,
+            whole=True,
+            timeout_seconds=ASK_SECONDS,
+        )
         turn.work, turn.deliver = ask, hear
         driver.send(turn)
         outcome = await answered

@@ -105,6 +105,8 @@ class Dispatcher:
         )
         confirm, given = (route.confirm, request.input) if cursor is None else ("", None)
         question = self._open(call, confirm, given, news)
+        if call.extras is None and carrier is None and route.shares(now):
+            call.whole = False
         call.deliver = call.ended
         if route.reuse is not None:
             call.carrier = carrier = route.reuse.attend(call, carrier)

@@ -213,7 +213,8 @@ class Driver:
     def _offer(self, waiter: Waiter) -> None:
         assert isinstance(waiter, Turn)
         self._alarms.silence(waiter)
-        if waiter.express:
+        assert waiter.slot is not None
+        if not waiter.whole and self.connections[waiter.slot][0].shared:
             self._express.begin(waiter)
         elif waiter.slot is self._returning:
             self._returning, self._following = None, waiter

@@ -167,7 +167,7 @@ class Express:
         soonest = float("inf")
         for waiter in list(driver.pool.ledger.grants):
             assert isinstance(waiter, Turn)
-            if not waiter.express:
+            if not isinstance(waiter.task, Told):
                 continue
             bound = _bound(waiter) if waiter.grant is RUNNING else float("inf")
             if now >= bound:
@@ -182,16 +182,17 @@ class Express:
 
     def _look_at_head(self, slot: Slot, last: Done | None, looks: int) -> None:
         kit, connection = self._driver.connections[slot]
-        if not isinstance(kit.adapter, shared.Adapter):
+        if not kit.shared:
             return
-        head = kit.adapter.at_work(connection)
+        adapter = cast("shared.Adapter[Any, Any]", kit.adapter)
+        head = adapter.at_work(connection)
         if head is None:
             return
         looks = looks + 1 if head is last else 1
         if looks <= LOOKS:
             self._heads[slot] = head, looks
             return
-        kit.adapter.leave_behind(connection)
+        adapter.leave_behind(connection)
         assert isinstance(head, Told)
         self._clear(head.turn)
 

@@ -42,6 +42,7 @@ class Route:
     driver: Driver
     read: bool
     whole: bool
+    """Whether its calls have their connections for themselves, where others could share them; but see `shares`."""
     timeout_seconds: float
     queue_timeout_seconds: float
     validator: jsonschema_rs.Draft202012Validator
@@ -52,8 +53,14 @@ class Route:
     """How its results are cut into pages; None: there is one page, and no more."""
     desk: Desk | None = None
     """Who knows what its callers keep of its backend; None: nothing."""
+    shared: bool = False
+    """Whether calls of it that take nothing along share connections, as long as they fit there."""
     reuse: Reusing | None = None
     """Who shares its answers, or knows which ones its work makes wrong; None: they are nobody else's business."""
+
+    def shares(self, now: float) -> bool:
+        """Whether a plain call of it that comes now shares its connection."""
+        return self.shared and not self.driver.pool.sharing.apart(self.name, now)
 
     def arguments(self, body: bytes) -> dict[str, Any]:
         """The arguments, checked and with their defaults. Raises Fault, listing what is wrong and where."""

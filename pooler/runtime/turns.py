@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
+from pooler.backends import shared
 from pooler.backends.base import Adapter, Answer, Caller, Connection, Input, News, Window
 from pooler.core.slots import Waiter
 from pooler.errors import Fault
@@ -47,6 +48,11 @@ class Kit:
     kind: str
     adapter: Adapter[Any, Any]
     prepared: Mapping[str, Any]
+    shared: bool = field(init=False)
+    """Whether calls that do not want a connection for themselves go by `submit`."""
+
+    def __post_init__(self) -> None:
+        self.shared = isinstance(self.adapter, shared.Adapter) and self.adapter.traits.streams > 1
 
 
 class Pages(Window, Protocol):
@@ -120,11 +126,6 @@ class Turn(Waiter):
     def errand(self) -> Doing | None:
         """What it does instead of an operation."""
         return None
-
-    @property
-    def express(self) -> bool:
-        """Whether its work goes by `Adapter.submit`, on a connection that it shares."""
-        return False
 
     def take_along(self, hands: Hands) -> Extras:
         """What its work takes along, when it is begun. Those who wait need not have it: there may be many of them."""

@@ -5,13 +5,14 @@ the connection prepares once. A cancel goes to the server over a socket that tak
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import psycopg
 import structlog
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-from pooler.backends import base, by_key, statements, streams, traces
+from pooler.backends import by_key, shared, statements, streams, traces
 from pooler.backends.base import (
     Answer,
     BackendError,
@@ -31,6 +32,7 @@ from pooler.backends.postgres import exchange, listening, transactions
 from pooler.backends.postgres.classify import classify
 from pooler.backends.postgres.connection import Connection
 from pooler.backends.postgres.exchange import Exchange, Plan
+from pooler.backends.postgres.pipeline import Pipeline
 from pooler.backends.postgres.settings import Settings
 from pooler.runtime.sockets import has_news
 
@@ -55,10 +57,10 @@ def build(settings: Settings) -> "Adapter":
         conninfo_to_dict(url)
     except Exception:  # noqa: BLE001 - its message repeats the string, and with it the password
         raise ValueError("`url` is no connection string that libpq can read") from None
-    return Adapter(url)
+    return Adapter(url, settings.streams)
 
 
-class Adapter(base.Adapter[Connection, Plan]):
+class Adapter(shared.Adapter[Connection, Plan]):
     """Connections to one database as one role."""
 
     traits = Traits(
@@ -72,7 +74,8 @@ class Adapter(base.Adapter[Connection, Plan]):
         orphan_seconds=ORPHAN_SECONDS,
     )
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, streams: int = 1) -> None:
+        self.traits = replace(self.traits, streams=streams)
         self._url = url
         self._watched = True
 
@@ -90,6 +93,11 @@ class Adapter(base.Adapter[Connection, Plan]):
         )
 
     async def open(self, tag: Tag) -> Connection:
+        connection = await self._open(tag)
+        connection.streams = self.traits.streams
+        return connection
+
+    async def _open(self, tag: Tag) -> Connection:
         watched = self._watched
         try:
             return await connections.connect(self._url, tag, watched)
@@ -115,6 +123,8 @@ class Adapter(base.Adapter[Connection, Plan]):
         if not plan.leaves_no_trace:
             connection.dirty = True
         _expect_alive(connection)
+        if connection.guarded and not plan.read:
+            await transactions.unguard(connection)
         attempt = Exchange(connection, work)
         try:
             await connection.run(attempt.run())
@@ -130,16 +140,36 @@ class Adapter(base.Adapter[Connection, Plan]):
                 transactions.note(connection)
         return Answer(attempt.answer())
 
+    def submit(self, connection: Connection, work: Work, done: shared.Done) -> None:
+        if connection.pipeline is None:
+            connection.pipeline = Pipeline(connection)
+        connection.pipeline.send(work, done)
+
+    def at_work(self, connection: Connection) -> shared.Done | None:
+        return None if connection.pipeline is None else connection.pipeline.at_work
+
+    def leave_behind(self, connection: Connection) -> None:
+        if connection.pipeline is not None:
+            connection.pipeline.leave_behind()
+
     async def cancel(self, connection: Connection) -> Verdict:
+        if connection.pipeline is not None:
+            connection.pipeline.end()
         if not await transactions.stop(connection):
             return Verdict.DISCARD
         await transactions.settle(connection)
         return _verdict(connection)
 
     async def reset(self, connection: Connection) -> Verdict:
+        if connection.pipeline is not None:
+            connection.pipeline.end()
+            connection.pipeline.forget()
+        if not await transactions.stop(connection):  # what nobody waits for any more
+            return Verdict.DISCARD
         await self.rollback(connection)
         connection.prepared.clear()
         await connection.run(exchange.command(connection, b"DISCARD ALL"))
+        connection.guarded = False
         listening.forget(connection)
         connection.dirty = False
         return _verdict(connection)
@@ -147,6 +177,8 @@ class Adapter(base.Adapter[Connection, Plan]):
     async def begin(self, connection: Connection) -> None:
         _expect_alive(connection)
         connection.dirty = True
+        if connection.guarded:
+            await transactions.unguard(connection)
         await transactions.say(connection, b"BEGIN")
 
     async def commit(self, connection: Connection) -> None:

@@ -10,7 +10,7 @@ from collections import deque
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from socket import socket
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from psycopg import AsyncConnection, Notify, pq
 from psycopg.abc import PQGen, PQGenConn
@@ -23,6 +23,9 @@ from pooler.backends.postgres.loaders import LOADERS
 from pooler.backends.postgres.sockets import Sockets
 from pooler.runtime.endings import to_the_end
 from pooler.runtime.sockets import ended
+
+if TYPE_CHECKING:
+    from pooler.backends.postgres.pipeline import Pipeline
 
 T = TypeVar("T")
 
@@ -90,6 +93,10 @@ class Connection(base.Connection):
     """What it listens on; None: nobody has asked it to."""
     heard: deque[Notify] = field(default_factory=deque)
     """What was said there and not yet asked for, the oldest first."""
+    pipeline: "Pipeline | None" = None
+    """The calls that share it, once there have been any."""
+    guarded: bool = False
+    """Whether what is begun on it is read-only, unless it says otherwise."""
 
     @property
     def pgconn(self) -> pq.abc.PGconn:
@@ -97,6 +104,8 @@ class Connection(base.Connection):
 
     async def run(self, generator: PQGen[T]) -> T:
         """Runs an exchange. Cancelling it takes effect at once, in the middle of whatever it was."""
+        if self.pipeline is not None:
+            self.pipeline.end()
         return await wait_async(generator, self.pgconn.socket, interval=_WAKE_SECONDS)
 
 
@@ -136,6 +145,8 @@ async def close(connection: Connection, force: bool) -> bool:
     """Ends a connection. True: the server has let go of it."""
     if connection.gone is not None:
         return connection.gone
+    if connection.pipeline is not None:
+        connection.pipeline.end()
     link = connection.link
     if force and not link.closed and link.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
         await stop(link, CANCEL_SECONDS)

@@ -178,12 +178,12 @@ class Exchange:
     def _note_error(self, result: PGresult) -> None:
         if result.status == pq.ExecStatus.FATAL_ERROR and self._error is None:
             self._error = errors.error_from_result(result)
-            if _is_stale(self._error):
+            if is_stale(self._error):
                 self._connection.prepared.pop((self._plan.text, self._types), None)
                 self.stale = True
 
 
-def _is_stale(error: psycopg.Error) -> bool:
+def is_stale(error: psycopg.Error) -> bool:
     """Whether the error is about our prepared statement: dropped by somebody, or its table has changed since."""
     return error.sqlstate == "26000" or error.diag.source_function == "RevalidateCachedQuery"
 

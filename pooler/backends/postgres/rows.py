@@ -11,6 +11,7 @@ from psycopg.abc import Transformer as Reader
 from psycopg.adapt import Transformer
 from psycopg.pq.abc import PGresult
 
+from pooler.backends import values
 from pooler.backends.base import Window
 from pooler.backends.postgres.loaders import LOADERS
 from pooler.backends.streams import PIECE_BYTES
@@ -77,6 +78,25 @@ class PageRows(Rows):
 
     def body(self, more: bool) -> bytes:
         return self._page.body()
+
+
+class Form:
+    """How the rows of one prepared statement are read and written: the same for each of its results."""
+
+    __slots__ = ("_front", "_reader")
+
+    def __init__(self, result: PGresult) -> None:
+        names = [(result.fname(index) or b"").decode() for index in range(result.nfields)]
+        self._front = b'{"columns":%b,"rows":' % values.encode(names)
+        self._reader: Reader = Transformer(LOADERS)
+        self._reader.set_pgresult(result)
+
+    def page(self, result: PGresult) -> bytes:
+        """A result of any number of rows as one page."""
+        count = result.ntuples
+        self._reader.set_pgresult(result, set_loaders=False)
+        rows = self._reader.load_rows(0, count, tuple)
+        return b'%b%b,"row_count":%d}' % (self._front, values.encode(rows), count)
 
 
 class WindowRows(Rows):

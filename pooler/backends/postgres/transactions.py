@@ -43,6 +43,12 @@ async def say(connection: Connection, *commands: bytes) -> None:
         note(connection)
 
 
+async def unguard(connection: Connection) -> None:
+    """What is begun from now on may write again, as far as its role may."""
+    await connection.run(exchange.command(connection, b"RESET default_transaction_read_only"))
+    connection.guarded = False
+
+
 async def stop(connection: Connection) -> bool:
     """Stops the statement, if there is one, and reads what is left of it. False: nobody knows whether it has stopped.
 
