@@ -146,13 +146,15 @@ def _told(result: "Result", before: "Result | None", given: dict[str, Any]) -> i
     from rich.console import Console
 
     from pooler.loadtest.report import page
-    from pooler.loadtest.summary import show
+    from pooler.loadtest.summary import changes_table, show
 
     # Not cut where it goes into a file or another program.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     report = Path(f"{given['out']}.html")
     report.write_text(page.written(result, before), "utf-8")
     show(result, console)
+    if before is not None:
+        console.print(changes_table(before, result))
     console.print(f"report: {report}, figures: {given.get('load', Path(given['out'] + '.json'))}", markup=False)
     if result.invalid:
         return End.INVALID

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pooler.loadtest import words
+from pooler.loadtest.compare import compared
 from pooler.loadtest.result import Figures, Result, StepResult
 
 COLUMNS = ("step", "offered", "good", "goodput", "p50", "p90", "p99", "max", "queue", "work", "otherwise")
@@ -56,6 +57,17 @@ def otherwise(figures: Figures) -> str:
     """What became of the calls that were not answered well."""
     others = sorted(((n, name) for name, n in figures.outcomes.items() if name != "GOOD"), reverse=True)
     return ", ".join(f"{words.count(n)} {words.outcome(name)}" for n, name in others)
+
+
+def changes_table(before: Result, after: Result) -> RenderableType:
+    """What has changed between two runs, where they had the same rates."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("step", "figure", "before", "now", "change"):
+        table.add_column(name, justify="left" if name in ("step", "figure") else "right")
+    for change in compared(before, after):
+        style = {True: "green", False: "red", None: ""}[change.better]
+        table.add_row(change.step, change.figure, change.before, change.now, Text(change.words, style=style))
+    return table
 
 
 def pool_lines(result: Result) -> list[str]:

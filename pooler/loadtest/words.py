@@ -8,7 +8,7 @@ def milliseconds(value: float | None) -> str:
     """A time: 0.42 ms, 42 ms, 4.2 s."""
     if value is None:
         return "–"
-    if value >= 1000:
+    if value >= 999.5:
         return f"{_three(value / 1000)} s"
     return f"{_three(value)} ms"
 
@@ -54,6 +54,6 @@ def outcome(name: str) -> str:
 
 
 def _three(value: float) -> str:
-    if value >= 100:
+    if value >= 99.95:
         return f"{value:,.0f}"
     return f"{value:.3g}" if value else "0"
