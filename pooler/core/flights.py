@@ -26,6 +26,7 @@ class Flight:
     key: Hashable
     terms: Terms
     marks: Marks
+    key_bytes: int = 0
     callers: dict[Waiter, None] = field(default_factory=dict)
     epoch: int = 0
     """The number of the last event before its work began."""
@@ -115,9 +116,9 @@ class Flights:
         flight = self._flights.get(key)
         return flight if flight is not None and flight.joinable(now) else None
 
-    def open(self, terms: Terms, owner: str, key: Hashable, marks: Marks) -> Flight:
-        """A new one, in place of one that nobody may join any more. It takes the marks over, until it has `closed`."""
-        flight = self._flights[key] = Flight(owner, key, terms, marks)
+    def open(self, terms: Terms, owner: str, key: Hashable, marks: Marks, key_bytes: int = 0) -> Flight:
+        """A new one, in place of one that nobody may join any more. It has the marks until it has landed or crashed."""
+        flight = self._flights[key] = Flight(owner, key, terms, marks, key_bytes)
         return flight
 
     def landed(self, flight: Flight, value: Any, size: int) -> bool:
@@ -127,7 +128,7 @@ class Flights:
             flight.owner,
             flight.key,
             value,
-            size + ENTRY_BYTES,
+            ENTRY_BYTES + flight.key_bytes + size,
             flight.marks,
             flight.epoch,
             flight.began_at,

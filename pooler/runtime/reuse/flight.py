@@ -45,11 +45,6 @@ class FlightTurn(Turn):
 
     # What its pool asks of it
 
-    @property
-    def express(self) -> bool:
-        """As its callers' own work would go."""
-        return self.first.express if self.first is not None else False
-
     def offered(self, slot: Slot, now: float) -> None:
         """Its work begins: nobody may join from here on who must see what is written from here on."""
         Waiter.offered(self, slot, now)
@@ -94,7 +89,7 @@ class FlightTurn(Turn):
         """Everybody has the same answer, and so has whoever comes while it is good."""
         flight, reading = self.flight, self.reading
         assert flight.began_at is not None
-        kept = reading.room.flights.landed(flight, answer, len(answer.body) + len(self.operation))
+        kept = reading.room.flights.landed(flight, answer, len(answer.body))
         good_for = flight.terms.ttl - (now - flight.began_at) if kept else 0.0
         first, others = (reading.given(state, 0.0, good_for, flight.names) for state in ("miss", "joined"))
         self._tell_all(deque(callers), Telling(answer, now, first, others))

@@ -182,11 +182,14 @@ class Reading:
 
     def _open(self, call: Call, owner: str, key: Hashable) -> Flight:
         self.tag.holders += 1
-        marks = (self.tag, *self.room.epochs.hold(rendered(self.rule.tags, call.arguments)))
-        return self.room.flights.open(self.rule.terms, owner, key, marks)
+        tags = rendered(self.rule.tags, call.arguments)
+        marks = (self.tag, *self.room.epochs.hold(tags))
+        weight = len(canonical(call.arguments)) + sum(map(len, tags))
+        return self.room.flights.open(self.rule.terms, owner, key, marks, weight)
 
     def _turn(self, call: Call, flight: Flight, first: Call | None) -> FlightTurn:
         """`call`: whose the operation and its arguments are."""
+        now = self.room.clock()
         named = call.caller if first is not None else replace(call.caller, request_id=uuid.uuid4().hex)
         turn = FlightTurn(
             flight=flight,
@@ -195,12 +198,12 @@ class Reading:
             dispatcher=call.dispatcher,
             first=first,
             patient=first,
-            asked_at=self.room.clock() if first is None else first.asked_at,
+            asked_at=now if first is None else first.asked_at,
             give_up_at=flight.give_up_at,
             tenant=call.tenant,
             priority=flight.priority,
             operation=self.name,
-            whole=call.route.whole,
+            whole=call.route.whole and not call.route.shares(now),
             arguments=call.arguments,
             caller=named,
             deadline=flight.deadline,
