@@ -5,18 +5,19 @@ from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 
 from tests.interaction.differential.calls import all_calls
 from tests.interaction.differential.case import Case
 from tests.interaction.differential.framing import all_framing
 from tests.interaction.differential.generated import cases
 from tests.interaction.differential.headers import all_headers
+from tests.interaction.differential.known import KNOWN, PASSED_OVER
 from tests.interaction.differential.messages import all_messages
-from tests.interaction.differential.pair import Pair, compared, pairs
+from tests.interaction.differential.pair import Outcome, Pair, compared, pairs
 
 PROFILE = settings(
-    max_examples=100_000 if os.environ.get("PENSTOCK_PROFILE") == "soak" else 1000,
+    max_examples=100_000 if os.environ.get("PENSTOCK_PROFILE") == "soak" else 400,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
@@ -35,23 +36,35 @@ async def both(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[s
 
 @pytest.mark.parametrize("family", CORPUS)
 async def test_every_request_is_answered_alike_on_both_ways(both: dict[str, Pair], family: str) -> None:
-    found = {}
+    found: dict[str, list[tuple[str, list[str]]]] = {}
     for case in CORPUS[family]:
         for name in case.settings:
             hot, slow = await both[name].send(case)
-            if unlike := compared(hot, slow):
-                found[f"{name}, {case.name}"] = unlike
-    assert found == {}
+            if unlike := [*compared(hot, slow), *misled(case, hot)]:
+                found.setdefault(case.name, []).append((name, unlike))
+    known = {case.name for case in CORPUS[family]} & KNOWN.keys()
+    assert {name: unlike for name, unlike in found.items() if name not in known} == {}
+    mended = known - found.keys()
+    assert mended == set(), "taken out of `known.py`, this is kept"
+
+
+def misled(case: Case, hot: Outcome) -> list[str]:
+    """Whether what came the short way is what has to, and nothing else."""
+    if case.hot is None or hot.hot == case.hot:
+        return []
+    return [f"{hot.hot} answers came the short way, where {case.hot} had to"]
 
 
 @settings(PROFILE)
 @given(case=cases())
 async def test_requests_made_by_chance_are_answered_alike_on_both_ways(both: dict[str, Pair], case: Case) -> None:
+    assume(not any(each in piece for each in PASSED_OVER for piece in case.pieces))
     hot, slow = await both[case.settings[0]].send(case)
     assert compared(hot, slow) == []
 
 
 def test_no_two_requests_of_the_corpus_have_the_same_name() -> None:
     names = Counter(f"{family}: {case.name}" for family, cases in CORPUS.items() for case in cases)
+    assert KNOWN.keys() <= {case.name for cases in CORPUS.values() for case in cases}
     twice = [name for name, count in names.items() if count > 1]
     assert twice == []

@@ -136,8 +136,8 @@ def plain() -> Cases:
     """What the short way is for."""
     for era, call in MORE_ERAS.items():
         for name, arguments in PLAIN.items():
-            # A tool that is offered as a task goes the way of those.
-            hot = None if name == "long" else True
+            # Older revisions go the long way, and so do tools that are offered as tasks.
+            hot = era in STATELESS_ERAS and name != "long"
             yield one(f"{era}: {name}", _shown(call(name, arguments)), hot, EVERYWHERE)
 
 

@@ -13,6 +13,8 @@ from tests.interaction.differential.raw_client import Answer, Header
 TIMING = "penstock/timing"
 NAMES = frozenset({"taskId", "createdAt", "lastUpdatedAt", "requestState", "next_cursor", "requestId", "session"})
 """Keys whose values are made anew for each call."""
+PROGRESS = b'"method":"notifications/progress"'
+"""What is told of a call on its way is another matter each time."""
 
 _DATE = re.compile(rb"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT")
 _NAME_IN_TEXT = re.compile(r'("(?:next_cursor|requestId|session)":)"[^"]+"')
@@ -41,8 +43,12 @@ def _body(answer: Answer) -> Any:
     if kind == b"application/json":
         return _json(answer.body)
     if kind == b"text/event-stream":
-        return tuple(_line(each) for each in answer.body.split(b"\r\n") if not each.startswith(b":"))
+        return tuple(_event(each) for each in answer.body.split(b"\r\n\r\n") if PROGRESS not in each)
     return answer.body
+
+
+def _event(event: bytes) -> tuple[Any, ...]:
+    return tuple(_line(each) for each in event.split(b"\r\n") if not each.startswith(b":"))
 
 
 def _line(line: bytes) -> Any:

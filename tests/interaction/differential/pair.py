@@ -111,7 +111,7 @@ class Way:
         return {name: driver.calls_total for name, driver in self.line.pooler._drivers.items()}
 
     def _hot(self) -> int:
-        return 0
+        return self.line.frontends[self.number].frontend.desk.answered
 
 
 @dataclass(frozen=True)
@@ -149,12 +149,9 @@ async def pairs(folder: Path) -> AsyncIterator[dict[str, Pair]]:
 async def _pair(line: Line, settings: dict[str, Any]) -> Pair:
     ways = []
     for hot in (True, False):
-        await line.start_frontend(**settings, **_way(hot))
+        # The slow way's import must not be part of what is seen.
+        await line.start_frontend(**settings, hot=hot, preload=True)
         ways.append(Way(line, len(line.frontends) - 1))
         tokens = (TOKEN, OTHER) if "tokens" in settings else ("none", "none")
         await ways[-1].prepare(tokens, settings.get("conversations", True))
     return Pair(*ways)
-
-
-def _way(hot: bool) -> dict[str, Any]:
-    return {}
