@@ -7,7 +7,6 @@ import asyncio
 from typing import Any
 
 import orjson
-import structlog
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 from mcp_types import (
@@ -22,9 +21,10 @@ from mcp_types import (
 )
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from frontend.logs import Logger
 from frontend.requests import Context
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 NO_ANSWER = {"action": "cancel"}
 """What stands for the answer of a client that had none."""

@@ -10,15 +10,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import structlog
 from mcp.shared.inbound import find_invalid_x_mcp_header
 
 from frontend.compiled import Compiled
 from frontend.errors import invalid_params, unknown
+from frontend.logs import Logger
 from frontend.operations import Offer, Operation, Prompt
 from frontend.resources import Resources
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 PAGE_ENTRIES = 500
 """Entries on a page of a list: most clients never ask for a second page, so that the first holds all of a usual one."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import jsonschema_rs
-import structlog
 
+from frontend.logs import Logger
 from frontend.operations import Offer, Operation
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 FAULTS_MAX = 20
 """Misfits named in one answer; a model mends no more at once."""

@@ -24,8 +24,7 @@ class Reuse(NamedTuple):
     tags: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What an operation answered. `body`: a JSON object in UTF-8.
 
     `content` marks MCP's own form, to be passed through. `asks` marks a call that is not done: the body has MCP's

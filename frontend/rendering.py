@@ -9,15 +9,15 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
-import structlog
 from mcp_types import CallToolResult, GetPromptResult, InputRequiredResult, ReadResourceResult, Result
 from pydantic import ValidationError
 
 from frontend.errors import PoolerError, ProtocolError, as_protocol_error, as_tool_result, invalid_params
 from frontend.events import Done, Log, Page, Progress, Queued, Reply, RunEvent, Starting, Working
+from frontend.logs import Logger
 from frontend.splicing import meta_of
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 TOOL, RESOURCE, PROMPT = "tools/call", "resources/read", "prompts/get"
 

@@ -9,12 +9,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import structlog
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
+from frontend.logs import Logger
 from frontend.operations import Operation
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 Match = tuple[Operation, dict[str, Any]]
 

@@ -9,15 +9,15 @@ import signal
 import socket
 import sys
 
-import structlog
 import uvicorn
 import uvloop
 
 from frontend.app import Frontend
 from frontend.config import Settings
 from frontend.hot.protocol import protocol_of
+from frontend.logs import Logger
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 GRACE_SECONDS = 25
 """How long calls under way may still take when the process is asked to stop; orchestrators kill after 30."""

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import aclosing, asynccontextmanager
 
 import mcp_types as types
-import structlog
 from mcp.server.subscriptions import (
     ListenHandler,
     PromptsListChanged,
@@ -24,11 +23,12 @@ from frontend.auth import Caller
 from frontend.catalogue import Catalogue
 from frontend.errors import PoolerError, ProtocolError, as_protocol_error
 from frontend.events import Watched
+from frontend.logs import Logger
 from frontend.pooler_client.watch import Watches
 from frontend.preparing import prepare_resource
 from frontend.requests import Context, caller_of
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 STREAMS_MAX = 1024
 """How many clients may listen to one frontend at once."""

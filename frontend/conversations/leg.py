@@ -6,7 +6,6 @@ and nothing of it is kept here. Requests that belong to no conversation pass to 
 
 from http import HTTPStatus
 
-import structlog
 from mcp.server.streamable_http import LAST_EVENT_ID_HEADER, MCP_SESSION_ID_HEADER
 from mcp.server.transport_security import (
     RequestBodyLimitMiddleware,
@@ -31,12 +30,13 @@ from frontend.conversations.standing import Changes, Standing
 from frontend.conversations.streams import Streams
 from frontend.conversations.talk import Talk, note_of
 from frontend.errors import HANDLE_REASONS, PoolerError, as_protocol_error
+from frontend.logs import Logger
 from frontend.mcp_server import McpServer
 from frontend.operations import Offer
 from frontend.pooler_client import PoolerClient
 from frontend.requests import CALLER
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 WITHOUT_POOLER = frozenset({"POOLER_AWAY", "DRAINING"})
 """Why there may be no conversation with a client that can be served without one all the same."""

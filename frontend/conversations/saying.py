@@ -7,7 +7,6 @@ from http import HTTPStatus
 
 import mcp_types as types
 import orjson
-import structlog
 from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
 from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 from mcp_types.methods import validate_client_request
@@ -20,11 +19,12 @@ from frontend.conversations.talk import Talk
 from frontend.conversations.telling import Question
 from frontend.errors import HANDLE_REASONS, PoolerError, as_protocol_error, resource_not_found
 from frontend.events import Answer, Cancel, Delivery, LogLevel, Subscribe, Unsubscribe, Watched
+from frontend.logs import Logger
 from frontend.mcp_server import McpServer
 from frontend.pooler_client import PoolerClient
 from frontend.preparing import checked_arguments
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 SET_LEVEL, SUBSCRIBE, UNSUBSCRIBE = "logging/setLevel", "resources/subscribe", "resources/unsubscribe"
 METHODS = frozenset({SET_LEVEL, SUBSCRIBE, UNSUBSCRIBE})

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import anyio
-import structlog
 from starlette.types import ASGIApp
 
 from frontend.conversations.messages import Json, refused_for_now
@@ -17,9 +16,10 @@ from frontend.conversations.streams import Put, Streams, event, opening
 from frontend.conversations.talk import Talk
 from frontend.errors import PoolerError
 from frontend.events import ResourceChanged, RunEvent
+from frontend.logs import Logger
 from frontend.pooler_client import PoolerClient
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 LISTS = ("tools", "resources", "prompts")
 

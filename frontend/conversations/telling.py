@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import orjson
-import structlog
 from mcp.server.streamable_http import REQUEST_CANCELLED
 from mcp_types.methods import serialize_server_result
 from pydantic import ValidationError
@@ -19,9 +18,10 @@ from pydantic import ValidationError
 from frontend.conversations.messages import Json, failure, result
 from frontend.errors import INTERNAL_ERROR, PoolerError, ProtocolError
 from frontend.events import Done, InputRequired, RunEvent
+from frontend.logs import Logger
 from frontend.rendering import Note, RequestId, answer_of, failure_of, notifications_of, step_of
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, TypeAlias
 from uuid import uuid4
 
 import orjson
-import structlog
 
 from frontend.auth import Gatekeeper
 from frontend.compiled import Compiled
@@ -21,11 +20,12 @@ from frontend.events import Reply
 from frontend.hot.answers import Answer, Answers
 from frontend.hot.heads import Form, Head, Headers, Heads
 from frontend.hot.messages import Message, Messages
+from frontend.logs import Logger
 from frontend.operations import Operation
 from frontend.pooler_client import Call, PoolerClient
 from frontend.traces import traceparent
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 Leave: TypeAlias = Callable[[], None]
 Render: TypeAlias = Callable[[str, Reply, Form], Awaitable[bytes]]

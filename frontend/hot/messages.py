@@ -16,12 +16,13 @@ CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 CLIENT = "io.modelcontextprotocol/clientInfo"
 
 KNOWN_MAX = 256
-"""Declarations of capabilities that are remembered: as many kinds of clients as one frontend is likely to see."""
+"""What so many kinds of clients say of themselves is remembered, each in so many bytes at most: more than are seen."""
+KNOWN_BYTES_MAX = 4096
 
 _MESSAGE = frozenset({"jsonrpc", "id", "method", "params"})
 _PARAMS = frozenset({"name", "arguments", "_meta"})
 _TRACE = frozenset({"traceparent", "tracestate", "baggage"})
-_MODERN = _TRACE | {VERSION, CAPABILITIES, CLIENT}
+_MODERN = frozenset({VERSION, CAPABILITIES, CLIENT})
 _CLIENT = frozenset({"name", "version", "title", "description", "websiteUrl"})
 _PARTS: Mapping[str, frozenset[str] | None] = {
     "elicitation": frozenset({"form", "url"}),
@@ -35,6 +36,12 @@ _PARTS: Mapping[str, frozenset[str] | None] = {
 _LONG_NUMBER = re.compile(rb"[0-9]{18}")
 """Digits that may be an integer beyond 64 bits, which the parser here would take for a rounded one."""
 
+_DEPTH_MAX = 64
+"""How many objects and arrays a body may have before its depth is the long way's to judge."""
+
+_EXACT = frozenset({str, int, bool, type(None)})
+"""What is read the same by every parser."""
+
 
 class Message(NamedTuple):
     """A plain call. `id`, `capabilities` and `arguments`: JSON. `trace`: whatever `_meta` has for a traceparent."""
@@ -47,10 +54,10 @@ class Message(NamedTuple):
 
 
 class Messages:
-    """Reads bodies, and remembers which capabilities have been found sound."""
+    """Reads bodies, and remembers what clients say of themselves with each."""
 
     def __init__(self) -> None:
-        self._known: set[bytes] = {b"{}"}
+        self._known: dict[bytes, bytes] = {}
 
     def read(self, body: bytes, form: Form) -> Message | None:
         """None where the request has to go the long way."""
@@ -66,8 +73,7 @@ class Messages:
         name, arguments = params.get("name"), params.get("arguments", {})
         if type(name) is not str or type(arguments) is not dict or not params.keys() <= _PARAMS:
             return None
-        # The long way's parser knows integers of any size.
-        if _LONG_NUMBER.search(body) is not None or (id_ := _id(message["id"])) is None:
+        if (id_ := _id(message["id"])) is None or not _is_exact(arguments, body):
             return None
         meta = params.get("_meta")
         capabilities = self._capabilities(meta, form)
@@ -79,18 +85,34 @@ class Messages:
         """What the client says that it can, empty where it says nothing; None for a `_meta` that is not plain."""
         if form is not Form.MODERN:
             return b"" if meta is None or (type(meta) is dict and meta.keys() <= _TRACE) else None
-        if type(meta) is not dict or not meta.keys() <= _MODERN or meta.get(VERSION) != form.value:
+        if type(meta) is not dict:
             return None
-        if CLIENT in meta and not _is_client(meta[CLIENT]):
-            return None
-        declared = meta.get(CAPABILITIES)
-        packed = orjson.dumps(declared)
-        if packed not in self._known:
-            if not _is_sound(declared):
-                return None
-            if len(self._known) < KNOWN_MAX:
-                self._known.add(packed)
-        return packed if declared else b""
+        if not _TRACE.isdisjoint(meta):
+            meta = {name: value for name, value in meta.items() if name not in _TRACE}
+        said = orjson.dumps(meta)
+        known = self._known.get(said)
+        if known is None:
+            known = _declared(meta)
+            if known is not None and len(self._known) < KNOWN_MAX and len(said) <= KNOWN_BYTES_MAX:
+                self._known[said] = known
+        return known
+
+
+def _declared(meta: dict[str, Any]) -> bytes | None:
+    """The capabilities in a `_meta` of this revision, empty where there are none; None where it is not plain."""
+    declared = meta.get(CAPABILITIES)
+    if not meta.keys() <= _MODERN or meta.get(VERSION) != Form.MODERN.value or not _is_sound(declared):
+        return None
+    if CLIENT in meta and not _is_client(meta[CLIENT]):
+        return None
+    return orjson.dumps(declared) if declared else b""
+
+
+def _is_exact(arguments: dict[str, Any], body: bytes) -> bool:
+    """Whether every parser reads the same: the long way's knows integers of any size, and has another idea of depth."""
+    if _EXACT.issuperset(map(type, arguments.values())):
+        return True
+    return _LONG_NUMBER.search(body) is None and body.count(b"{") + body.count(b"[") <= _DEPTH_MAX
 
 
 def _id(given: Any) -> bytes | None:
