@@ -7,22 +7,24 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
-import grpc
 import structlog
 
 from frontend.auth import Caller
 from frontend.errors import PoolerError, pooler_away
 from frontend.events import Reply
 from frontend.operations import Offer
-from frontend.pooler_client.calls import Call, repeated
+from frontend.pooler_client.calls import Call, Interrupted, Sent, repeated
 from frontend.pooler_client.conversations import Conversations
-from frontend.pooler_client.convert import request_of
-from frontend.pooler_client.exchange import Exchange, greet
+from frontend.pooler_client.errand import Errand, refused
+from frontend.pooler_client.exchange import Exchange, Invalidated, Terms
 from frontend.pooler_client.follower import Follower
-from frontend.pooler_client.runs import SILENCE_SECONDS, Runs
+from frontend.pooler_client.grpcio_line import GrpcioLine
+from frontend.pooler_client.runs import Runs
 from frontend.pooler_client.watch import Watches
-from frontend.pooler_client.way import OPEN_SECONDS, Way, cancelled_by_peer, describe
+from frontend.pooler_client.way import OPEN_SECONDS, Way
 
 log = structlog.get_logger(__name__)
 
@@ -37,9 +39,10 @@ class PoolerClient:
         self._way = Way(address)
         self._caller = caller
         self._calls_max = calls_max
-        self._result_bytes_max = result_bytes_max
-        self._boot_id = uuid.uuid4().hex
-        self._under_way = 0
+        self._terms = Terms(uuid.uuid4().hex, address, result_bytes_max)
+        self.under_way = 0
+        """Calls, whoever carries them."""
+        self._lost: Callable[[], None] = lambda: None
         self._exchange: Exchange | None = None
         self._opening: asyncio.Task[None] | None = None
         self._leaving: list[Exchange] = []
@@ -58,6 +61,14 @@ class PoolerClient:
         self._way.open()
         self._following = asyncio.create_task(Follower(self._way.stub, self._caller, publish).run())
 
+    def keep_near(self, on_invalidate: Invalidated, on_lost: Callable[[], None]) -> None:
+        """Before `start`: answers may be given again, until they are invalidated or the stream that they came on ends.
+
+        Both are called on the loop, in their order among the answers to what was begun by `begin`.
+        """
+        self._terms = replace(self._terms, on_invalidate=on_invalidate)
+        self._lost = on_lost
+
     async def close(self) -> None:
         tasks = [task for task in (self._following, self._opening) if task is not None]
         for task in tasks:
@@ -72,50 +83,52 @@ class PoolerClient:
         """Carries out a call, within its time. Raises PoolerError."""
         with self._admitted():
             deadline = asyncio.get_running_loop().time() + call.timeout_seconds
-            return await repeated(call, deadline, lambda: self._attempt(call, deadline))
+            return await self.carry_out(call, deadline)
 
     def begin(self, call: Call, done: Callable[[Reply | PoolerError], None]) -> Callable[[], None]:
         """The same for whoever has no task for it: `done` is called once, on the loop, never before this returns.
 
         Returns what the caller calls when it leaves: the work stops, and nobody is told. Harmless afterwards.
         """
+        errand = Errand(self, call, asyncio.get_running_loop().time() + call.timeout_seconds, done)
+        exchange = self._exchange
+        if exchange is None or not exchange.usable or self.under_way >= self._calls_max:
+            errand.go_slowly(self.call(call))
+            return errand.leave
+        try:
+            errand.begin(exchange)
+        except PoolerError as error:
+            errand.go_slowly(refused(error))
+        return errand.leave
 
-        def ended(task: asyncio.Task[Reply]) -> None:
-            if task.cancelled():
-                return
-            failure = task.exception()
-            if failure is None:
-                done(task.result())
-            elif isinstance(failure, PoolerError):
-                done(failure)
-            else:
-                log.error("a call failed by a defect", operation=call.operation.name, exc_info=failure)
-                done(PoolerError("INTERNAL", "The call failed by a defect of this frontend."))
-
-        task = asyncio.create_task(self.call(call))
-        task.add_done_callback(ended)
-
-        def leave() -> None:
-            task.cancel()
-
-        return leave
+    async def carry_out(self, call: Call, deadline: float, failure: Interrupted | PoolerError | None = None) -> Reply:
+        """A call that was counted in, to its end; after the failure of its first attempt, if one was made."""
+        reply = await repeated(call, deadline, partial(self._attempt, call, deadline), failure)
+        # What was invalidated since it came may be told before its caller has it.
+        return reply._replace(reuse=reply.reuse._replace(near_ms=0)) if reply.reuse is not None else reply
 
     @contextlib.contextmanager
     def _admitted(self) -> Iterator[None]:
         """Counts what is under way. Raises PoolerError when it is as much as may be."""
-        if self._under_way >= self._calls_max:
+        if self.under_way >= self._calls_max:
             sentence = f"This frontend already carries {self._calls_max} calls. Try again in a second."
             raise PoolerError("TOO_MANY_CALLS", sentence, {"retry_after_ms": "1000"})
-        self._under_way += 1
+        self.under_way += 1
         try:
             yield
         finally:
-            self._under_way -= 1
+            self.under_way -= 1
 
-    async def _attempt(self, call: Call, deadline: float) -> Reply:
-        exchange = await self._connected(deadline)
-        left = deadline - asyncio.get_running_loop().time()
-        return await exchange.call(request_of(call, left), deadline + SILENCE_SECONDS)
+    async def _attempt(self, call: Call, deadline: float, known_to: Sent | None) -> Reply:
+        try:
+            exchange = await self._connected(deadline)
+        except PoolerError as error:
+            raise (Interrupted(error.reason, sent=True) if known_to is not None else error) from None
+        if known_to is not None and known_to.boot_id != exchange.boot_id:
+            if not call.repeatable:
+                raise Interrupted("the pooler that the call was sent to has gone", sent=True)
+            known_to = None
+        return await exchange.call(call, deadline, known_to)
 
     async def _connected(self, deadline: float) -> Exchange:
         """A stream that takes calls. Raises PoolerError when there is none within the patience of a call."""
@@ -141,19 +154,22 @@ class PoolerClient:
         return self._opening
 
     async def _open(self) -> None:
-        wire = self._way.stub.Exchange(wait_for_ready=True)
+        line = GrpcioLine(self._way.exchange(wait_for_ready=True))
+        exchange = Exchange(line, self._terms, self._lost)
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                exchange = await greet(wire, self._boot_id, self._result_bytes_max)
-        except (PoolerError, TimeoutError, grpc.RpcError, asyncio.InvalidStateError, asyncio.CancelledError) as error:
-            wire.cancel()
-            if isinstance(error, asyncio.CancelledError) and not cancelled_by_peer(error):
-                raise
-            log.warning("pooler not reached", pooler=self._way.address, cause=describe(error))
+                await exchange.greet()
+        except (PoolerError, Interrupted, TimeoutError) as error:
+            log.warning("pooler not reached", pooler=self._way.address, cause=str(error) or "no answer in time")
             raise (error if isinstance(error, PoolerError) else pooler_away()) from None
         finally:
             self._opening = None
+            if not exchange.boot_id:
+                await exchange.close()
         log.info("connected", pooler=self._way.address, boot_id=exchange.boot_id)
-        # A stream whose pooler goes away still answers the calls that it has.
+        self._take_on(exchange)
+
+    def _take_on(self, exchange: Exchange) -> None:
+        """Calls take this stream from now on; the one before still answers those that it has."""
         self._leaving = [old for old in (*self._leaving, self._exchange) if old is not None and not old.ended]
         self._exchange = exchange

@@ -13,10 +13,12 @@ from frontend.pooler_client.calls import Call
 from protos.penstock.v1 import pooler_pb2 as pb
 
 
-def hello(boot_id: str, window_bytes: int) -> pb.ClientBatch:
+def hello(boot_id: str, window_bytes: int, near: bool, reached_as: str) -> bytes:
     """The first message of an exchange."""
-    greeting = pb.ClientHello(version=1, boot_id=boot_id, call_window_bytes=window_bytes)
-    return pb.ClientBatch(frames=[pb.ClientFrame(hello=greeting)])
+    greeting = pb.ClientHello(
+        version=1, boot_id=boot_id, call_window_bytes=window_bytes, near=near, reached_as=reached_as
+    )
+    return pb.ClientBatch(frames=[pb.ClientFrame(hello=greeting)]).SerializeToString()
 
 
 def context_of(caller: Caller, conversation: str = "") -> pb.CallContext:
@@ -30,19 +32,37 @@ def context_of(caller: Caller, conversation: str = "") -> pb.CallContext:
 
 def request_of(call: Call, timeout_seconds: float) -> pb.CallRequest:
     """A call on the wire, with what is left of its time."""
-    context = context_of(call.caller, call.conversation)
+    request = pb.CallRequest()
+    fill_request(request, call, timeout_seconds)
+    return request
+
+
+def fill_request(request: pb.CallRequest, call: Call, timeout_seconds: float, sent_ago_seconds: float = 0.0) -> None:
+    """The same in its place: a message that is made apart is copied into its frame, and again into its batch.
+
+    `sent_ago_seconds`: how long ago it was sent to this process before; 0: it was not.
+    """
+    context = request.context
+    context.tenant = call.caller.tenant
+    context.principal = call.caller.principal
+    context.priority = pb.PRIORITY_INTERACTIVE
     context.timeout_ms = max(int(timeout_seconds * 1000), 1)
     context.request_id = call.request_id
     context.traceparent = call.traceparent
-    context.client_capabilities = call.client_capabilities
-    return pb.CallRequest(
-        context=context,
-        operation=call.operation.name,
-        arguments=call.arguments,
-        input_responses=call.input_responses,
-        request_state=call.request_state,
-        first_page_only=call.first_page_only,
-    )
+    request.operation = call.operation.name
+    request.arguments = call.arguments
+    if call.conversation:
+        context.conversation = call.conversation
+    if call.client_capabilities:
+        context.client_capabilities = call.client_capabilities
+    if call.input_responses:
+        request.input_responses = call.input_responses
+    if call.request_state:
+        request.request_state = call.request_state
+    if call.first_page_only:
+        request.first_page_only = True
+    if sent_ago_seconds:
+        context.repeated_after_ms = max(int(sent_ago_seconds * 1000), 1)
 
 
 def reply_of(head: pb.ExchangeHead | pb.CallReply, body: bytes) -> Reply:

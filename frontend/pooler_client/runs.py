@@ -68,7 +68,7 @@ class Runs:
         """Runs an operation: its events, from Accepted to Done. Raises PoolerError when there is no outcome to tell."""
         with self._admitted():
             deadline = asyncio.get_running_loop().time() + call.timeout_seconds
-            stream, first = await repeated(call, deadline, lambda: self._begin(call, terms, deadline))
+            stream, first = await repeated(call, deadline, lambda _: self._begin(call, terms, deadline))
             # Its user may take his time; the pooler bounds that.
             silent = None if terms.await_input else deadline + SILENCE_SECONDS
             followed = _Followed(self._way, call.caller, "", 0, silent, stream)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import grpc
 import structlog
 from google.rpc import error_details_pb2
-from grpc.aio import UnaryStreamCall, UnaryUnaryMultiCallable
+from grpc.aio import StreamStreamMultiCallable, UnaryStreamCall, UnaryUnaryMultiCallable
 from grpc_status import rpc_status
 
 from frontend.errors import PoolerError, pooler_away, way_interrupted
@@ -44,6 +44,8 @@ CHANNEL_OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
+EXCHANGE = "/penstock.v1.PoolerService/Exchange"
+
 Request = TypeVar("Request")
 Message = TypeVar("Message")
 
@@ -58,6 +60,8 @@ class Way:
         """Waits for nothing."""
         self._channel = grpc.aio.insecure_channel(self.address, options=CHANNEL_OPTIONS)
         self.stub = PoolerServiceStub(self._channel)
+        # Of serialized messages: an exchange has them so, whatever carries them.
+        self.exchange: StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(EXCHANGE)
 
     async def close(self) -> None:
         await self._channel.close()

@@ -1,6 +1,7 @@
 """What a frontend does, and says, when the pooler or the way to it is not what it should be."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from mcp.shared.exceptions import MCPError
@@ -8,6 +9,7 @@ from mcp_types import CallToolResult
 
 from frontend import mcp_server
 from frontend.pooler_client import client as pooler_client
+from pooler.service import writes
 from tests.interaction.line import LEGACY, MODERN, SIMULATED, Line, eventually
 
 pytestmark = pytest.mark.anyio
@@ -75,18 +77,60 @@ async def test_a_read_whose_way_was_cut_is_sent_again(line: Line) -> None:
     assert line.system().requests_total == 2
 
 
-async def test_a_write_whose_way_was_cut_is_not_repeated_and_its_outcome_is_called_unknown(line: Line) -> None:
+async def test_a_write_whose_way_was_cut_goes_on_and_is_answered_by_the_process_that_has_it(line: Line) -> None:
+    async with line.client() as client:
+        calling = asyncio.create_task(client.call_tool("write_slowly", {"seconds": 0.5}))
+        await eventually(lambda: line.system().counts().busy == 1)
+        await line.relay.cut()
+        await line.relay.open()
+        assert (await calling).is_error is False
+    assert line.system().requests_total == 1
+
+
+async def test_a_write_that_ended_while_its_way_was_cut_is_answered_as_it_ended(line: Line) -> None:
+    async with line.client() as client:
+        calling = asyncio.create_task(client.call_tool("write_slowly", {"seconds": 0.3}))
+        await eventually(lambda: line.system().counts().busy == 1)
+        await line.relay.cut()
+        await eventually(lambda: line.system().counts().busy == 0)
+        await line.relay.open()
+        assert (await calling).is_error is False
+    assert line.system().requests_total == 1
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_write_whose_way_was_cut_and_stays_cut_has_an_outcome_that_is_called_unknown(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writes, "REJOIN_SECONDS", 0.5)
     async with line.client() as client:
         calling = asyncio.create_task(client.call_tool("write_slowly", {"seconds": 60}))
         await eventually(lambda: line.system().counts().busy == 1)
         await line.relay.cut()
-        await line.relay.open()
         reason, sentence = said(await calling)
         assert reason == "OUTCOME_UNKNOWN"
         assert "may or may not have been carried out" in sentence
-        assert (await client.call_tool("echo", {"value": "x"})).is_error is False
+        await eventually(lambda: line.system().counts().busy == 0)  # nobody came back for it
+        await line.relay.open()
+        while (await client.call_tool("echo", {"value": "x"})).is_error:
+            pass
     assert line.system().requests_total == 2
-    await eventually(lambda: line.system().counts().busy == 0)
+
+
+async def test_a_write_is_not_sent_to_the_pooler_after_the_one_that_may_have_it(line: Line, tmp_path: Path) -> None:
+    async with line.client() as client:
+        calling = asyncio.create_task(client.call_tool("write_slowly", {"seconds": 60}))
+        await eventually(lambda: line.system().counts().busy == 1)
+        first = line.system()
+        another = Line(tmp_path / "another")
+        (tmp_path / "another").mkdir()
+        await another.start_pooler()
+        line.relay.target = another.pooler.address
+        await line.relay.cut()
+        await line.relay.open()
+        assert said(await calling)[0] == "OUTCOME_UNKNOWN"
+        assert (first.requests_total, another.system().requests_total) == (1, 0)
+        await another.close()
 
 
 async def test_a_write_that_never_left_is_sent_when_the_way_is_back(line: Line) -> None:
