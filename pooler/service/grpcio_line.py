@@ -5,13 +5,14 @@ asked for when the one before has left, with all that has come together meanwhil
 """
 
 import asyncio
+from typing import Any
 
 import grpc
 
 from pooler.errors import Fault
 from pooler.service.exchange import Exchange
 
-Context = grpc.aio.ServicerContext[bytes, bytes]
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class GrpcioLine:
