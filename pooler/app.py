@@ -70,11 +70,12 @@ class Pooler:
         self._burial: asyncio.Task[None] | None = None
         limits = Limits(config.pooler.calls_max, config.pooler.request_bytes_max)
         self._data = PoolerServicer(self._dispatcher, self._board, self._watches, limits, secrets.token_hex(8))
+        self._answers.listeners.append(self._data.exchanges.invalidate)
         self._kept: Kept | None = None
         self._server: grpc.aio.Server | None = None
         self._admin: AdminPlane | None = None
         self._pages = web.AppRunner(
-            pages.application(self._drivers, lambda: not self._dispatcher.draining), access_log=None
+            pages.application(self._drivers, self._answers, lambda: not self._dispatcher.draining), access_log=None
         )
 
     async def start(self) -> None:
@@ -162,7 +163,7 @@ class Pooler:
     def _admin_plane(self, settings: PoolerSettings) -> AdminPlane:
         record, stopping = Record(self._state.path, time.time), lambda: self._dispatcher.draining
         snapshots = Snapshots(self._drivers, self._state.name, record, stopping, time.time)
-        return AdminPlane(settings.admin, snapshots, record, self._reload_by_order)
+        return AdminPlane(settings.admin, snapshots, self._answers, record, self._reload_by_order)
 
     def _keys(self, settings: PoolerSettings) -> list[bytes]:
         return settings.sealing_keys() or [self._state.handle_key()]

@@ -7,8 +7,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pooler.console.sharing import Shared
 from pooler.core.states import ConnectionState
 from pooler.runtime.driver import Driver
+from pooler.runtime.reuse.room import Answers
 from pooler.runtime.tally import Histogram
 
 STATES = [state for state in ConnectionState if state is not ConnectionState.GONE]
@@ -72,10 +74,11 @@ class Pools(Collector):
         yield from (waits, starts, resets, work)
 
 
-def registry(drivers: Mapping[str, Driver]) -> CollectorRegistry:
+def registry(drivers: Mapping[str, Driver], answers: Answers) -> CollectorRegistry:
     """What a scrape reads."""
     made = CollectorRegistry(auto_describe=False)
     made.register(Pools(drivers))
+    made.register(Shared(answers))
     return made
 
 

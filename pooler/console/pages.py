@@ -9,10 +9,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pooler.console import metrics
 from pooler.runtime.driver import Driver
+from pooler.runtime.reuse.room import Answers
 
 
-def application(drivers: Mapping[str, Driver], accepting: Callable[[], bool]) -> web.Application:
-    """The pages, over the drivers as they are at each request."""
+def application(drivers: Mapping[str, Driver], answers: Answers, accepting: Callable[[], bool]) -> web.Application:
+    """The pages, over the drivers and the shared answers as they are at each request."""
 
     async def healthz(request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -22,7 +23,7 @@ def application(drivers: Mapping[str, Driver], accepting: Callable[[], bool]) ->
         body = {"ready": ready, "backends": {name: drivers[name].pool.serving for name in sorted(drivers)}}
         return web.Response(body=orjson.dumps(body), content_type="application/json", status=200 if ready else 503)
 
-    counted = metrics.registry(drivers)
+    counted = metrics.registry(drivers, answers)
 
     async def scrape(request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(counted), headers={"Content-Type": CONTENT_TYPE_LATEST})

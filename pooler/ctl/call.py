@@ -64,11 +64,17 @@ def _print(result: CallResult) -> None:
         from rich.console import Console
 
         Console().print_json(orjson.dumps(result.value).decode())
+    print(_spent(result), file=sys.stderr)
+
+
+def _spent(result: CallResult) -> str:
+    """Where its time went, and whose answer it is."""
     timing = result.timing
-    print(
+    kept = f", {result.age_ms / 1000:.1f} s old" if result.shared in ("hit", "stale") else ""
+    shared = f", cache {result.shared}{kept}" if result.shared else ""
+    return (
         f"queue {timing.queue_ms:.1f} ms, start {timing.start_ms:.1f} ms, reset {timing.reset_ms:.1f} ms, "
-        f"backend {timing.backend_ms:.1f} ms",
-        file=sys.stderr,
+        f"backend {timing.backend_ms:.1f} ms{shared}"
     )
 
 

@@ -42,6 +42,17 @@ def reload(where: Reach, *, as_json: bool) -> None:
     _say(reply, as_json, "\n".join(reloaded(reply)))
 
 
+def invalidate(where: Reach, tags: list[str], operation: str, everything: bool, *, as_json: bool) -> None:
+    """Has answers given to nobody any more."""
+    fields = {"tags": tags, "operation": operation, "everything": everything}
+    try:
+        with where.client() as client:
+            reply = client.order("Invalidate", where.timeout_seconds, **fields)
+    except CallError as error:
+        fail(error.message, exit_of(error.status))
+    _say(reply, as_json, f"{reply['answers']} answers were kept that nobody is given any more")
+
+
 def sentence(name: str, reply: dict[str, Any], fields: dict[str, Any]) -> str:
     """What has become of an order, as the pool is after it."""
     backend = reply["backend"]

@@ -128,6 +128,26 @@ def kill(
 
 
 @app.command(rich_help_panel=PANEL)
+def invalidate(
+    tags: Annotated[list[str] | None, typer.Argument(metavar="[TAG]...", help="Of answers that have these.")] = None,
+    operation: Annotated[str, typer.Option(metavar="NAME", help="All of an operation's answers.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="All answers.")] = False,
+    pooler: Address = None,
+    config: ConfigFile = None,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+    timeout: Timeout = USUAL_TIMEOUT,
+) -> None:
+    """Give answers that are kept to nobody any more, because what they say is not true now."""
+    if not (tags or operation or every):
+        fail("name tags, an --operation, or say --all", Exit.USAGE)
+    from pooler.ctl import obeying
+
+    where = reach(pooler, config, token_file, timeout)
+    obeying.invalidate(where, tags or [], operation, every, as_json=as_json)
+
+
+@app.command(rich_help_panel=PANEL)
 def reload(
     pooler: Address = None,
     config: ConfigFile = None,

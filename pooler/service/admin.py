@@ -17,6 +17,7 @@ from pooler.errors import Fault
 from pooler.runtime.driver import Driver
 from pooler.runtime.orders import Orders
 from pooler.runtime.record import Actor, Record
+from pooler.runtime.reuse.room import Answers
 from pooler.service import admin_views as views
 from pooler.service import faults
 from pooler.service.gate import Gate
@@ -64,10 +65,16 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     """`reload` takes the configuration on again, for somebody, or raises Fault."""
 
     def __init__(
-        self, snapshots: Snapshots, gate: Gate, record: Record, reload: Callable[[Actor], Awaitable[Changes]]
+        self,
+        snapshots: Snapshots,
+        answers: Answers,
+        gate: Gate,
+        record: Record,
+        reload: Callable[[Actor], Awaitable[Changes]],
     ) -> None:
         self.gate = gate
         self._snapshots = snapshots
+        self._answers = answers
         self._record = record
         self._reload = reload
 
@@ -149,7 +156,14 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     async def Retire(self, request: pb.RetireRequest, actor: Actor) -> pb.RetireReply:
         driver = self._driver(request.backend)
         self._orders(driver, actor).retire()
+        self._answers.distrust(driver.name, "order")
         return pb.RetireReply(backend=views.backend(driver))
+
+    @_ordered
+    async def Invalidate(self, request: pb.InvalidateRequest, actor: Actor) -> pb.InvalidateReply:
+        count, change = self._answers.order(request.tags, request.operation, request.everything)
+        self._record.note(actor, change)
+        return pb.InvalidateReply(answers=count)
 
     @_ordered
     async def Reload(self, request: pb.ReloadRequest, actor: Actor) -> pb.ReloadReply:

@@ -15,6 +15,7 @@ import structlog
 from pooler.config.changes import Changes
 from pooler.config.model import AdminSettings
 from pooler.runtime.record import Actor, Change, Record
+from pooler.runtime.reuse.room import Answers
 from pooler.service import server as grpc_server
 from pooler.service.admin import AdminServicer
 from pooler.service.gate import Gate
@@ -34,6 +35,7 @@ class AdminPlane:
         self,
         settings: AdminSettings,
         snapshots: Snapshots,
+        answers: Answers,
         record: Record,
         reload: Callable[[Actor], Awaitable[Changes]],
     ) -> None:
@@ -45,7 +47,7 @@ class AdminPlane:
         self._gate = Gate()
         self._gate.install(settings.tokens)
         self._server: grpc.aio.Server | None = None
-        self.servicer = AdminServicer(snapshots, self._gate, record, reload)
+        self.servicer = AdminServicer(snapshots, answers, self._gate, record, reload)
 
     @property
     def apart(self) -> bool:

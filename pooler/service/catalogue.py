@@ -10,6 +10,12 @@ from pooler.config import BackendConfig, Config, OperationConfig, PromptConfig
 from pooler.config.keeping import SessionOperation, session_operations, with_session
 from protos.penstock.v1 import pooler_pb2 as pb
 
+NEAR: dict[str, pb.NearScope.ValueType] = {
+    "tenant": pb.NEAR_SCOPE_TENANT,
+    "principal": pb.NEAR_SCOPE_PRINCIPAL,
+    "shared": pb.NEAR_SCOPE_SHARED,
+}
+
 
 class Board:
     """The current catalogue; watchers are woken when another one is pinned up."""
@@ -70,7 +76,11 @@ def _operation(name: str, operation: OperationConfig, backend: BackendConfig) ->
         long=operation.long or operation.long_after_seconds is not None,
         long_after_ms=round((operation.long_after_seconds or 0) * 1000),
         watched=operation.watch is not None,
+        short=operation.share,
         asks=operation.asks or operation.confirm is not None,
+        near=NEAR[operation.cache.scope]
+        if operation.cache is not None and operation.cache.near
+        else pb.NEAR_SCOPE_UNSPECIFIED,
     )
 
 

@@ -40,6 +40,10 @@ class CallResult:
 
     value: Any
     timing: Timing
+    shared: str = ""
+    """How much of it is somebody else's: `hit`, `stale`, `miss` or `joined`; empty where answers are not shared."""
+    age_ms: int = 0
+    """How long ago the backend began to make it, where it was kept."""
 
 
 class CallError(Exception):
@@ -97,7 +101,8 @@ class PoolerClient:
             reply = pooler_pb2_grpc.PoolerServiceStub(self._channel).Call(request, timeout=timeout_seconds + 1)
         except grpc.RpcError as error:
             raise failure(error, self._address) from error
-        return CallResult(orjson.loads(reply.result), _timing(reply.timing))
+        shared = pooler_pb2.Reuse.State.Name(reply.reuse.state).lower() if reply.HasField("reuse") else ""
+        return CallResult(orjson.loads(reply.result), _timing(reply.timing), shared, reply.reuse.age_ms)
 
 
 def failure(error: grpc.RpcError, address: str) -> CallError:

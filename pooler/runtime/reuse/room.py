@@ -18,10 +18,16 @@ from pooler.core.flights import Flights
 from pooler.errors import Fault, Reason
 from pooler.runtime.alarms import Alarms
 from pooler.runtime.driver import Driver
+from pooler.runtime.record import Change
 from pooler.runtime.reuse.flight import FlightTurn
 from pooler.runtime.reuse.reading import Reading, Rule
 from pooler.runtime.reuse.writing import Ledger
 from pooler.runtime.turns import Turn
+
+SOURCES = ("write", "notification", "order", "loss")
+"""By what answers are made wrong; the last one is the loss of the connection over which a backend tells of it."""
+NAME_TOLD = 200
+"""How much of a name is repeated, in characters."""
 
 Told = Callable[[Collection[str], bool], None]
 """Told of tags that have moved, or (True) that nothing may be given again, whatever its tags."""
@@ -46,7 +52,7 @@ class Answers:
         self.listeners: list[Told] = []
         """Whoever gives answers again somewhere else."""
         self.invalidations: Counter[str] = Counter()
-        """How often something was invalidated, by what: `write`, `notification`, `order`, `loss`."""
+        """How often something was invalidated, by what."""
         self.ledger = Ledger()
         self._strict: Mapping[str, list[Tag]] = {}
         """By backend: what moves with every write to it."""
@@ -104,22 +110,24 @@ class Answers:
         self.invalidations[why] += 1
         self._move((), [reading.tag for reading in self.readings.values() if reading.driver.name == backend], True)
 
-    def order(self, tags: Collection[str] = (), operation: str = "", everything: bool = False) -> int:
+    def order(self, tags: Collection[str] = (), operation: str = "", everything: bool = False) -> tuple[int, Change]:
         """An administrator's order: by tags, of one operation, or everything. Returns how many answers that were.
 
-        Raises Fault when there is no such operation, or it shares no answers.
+        Raises Fault when nothing is named, or there is no such operation, or it shares no answers.
         """
-        readings: Iterable[Reading] = self.readings.values() if everything else ()
-        if operation:
-            if operation not in self.readings:
-                sentence = f"There is no operation {operation[:200]!r} whose answers are shared."
-                raise Fault(Reason.OPERATION_NOT_FOUND, sentence)
-            readings = [*readings, self.readings[operation]]
+        if not (tags or operation or everything):
+            raise Fault(Reason.INVALID_ORDER, "Say what is not true any more: tags, an operation, or everything.")
+        if operation and operation not in self.readings:
+            sentence = f"There is no operation {operation[:NAME_TOLD]!r} whose answers are shared."
+            raise Fault(Reason.OPERATION_NOT_FOUND, sentence)
         self.cache.purge(_is_over)
+        before, facts = len(self.cache), {"tags": " ".join(tags)[:NAME_TOLD], "operation": operation}
         self.invalidations["order"] += 1
-        own = [reading.tag for reading in readings]
+        own = [reading.tag for name, reading in self.readings.items() if everything or name == operation]
         self._move(tags, own, everything=bool(own))
-        return self.cache.purge(_is_over)
+        count = self.cache.purge(_is_over)
+        told = {name: text for name, text in facts.items() if text}
+        return count, Change("invalidate", "", f"{before} answers", f"{before - count} answers", told)
 
     def _move(self, tags: Collection[str], own: Iterable[Tag], everything: bool = False) -> None:
         self.epochs.move(tags, own)

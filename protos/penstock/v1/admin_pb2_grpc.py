@@ -100,6 +100,11 @@ class AdminServiceStub:
                 request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.RetireRequest.SerializeToString,
                 response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.RetireReply.FromString,
                 _registered_method=True)
+        self.Invalidate = channel.unary_unary(
+                '/penstock.v1.AdminService/Invalidate',
+                request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.InvalidateRequest.SerializeToString,
+                response_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.InvalidateReply.FromString,
+                _registered_method=True)
         self.Reload = channel.unary_unary(
                 '/penstock.v1.AdminService/Reload',
                 request_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.ReloadRequest.SerializeToString,
@@ -209,7 +214,17 @@ class AdminServiceServicer:
 
     def Retire(self, request, context):
         """The backend has moved: no connection of today, nor one whose start has begun, serves another call. What is at work
-        may end, and no call fails of it. Errors: NOT_FOUND (no such backend).
+        may end, and no call fails of it. What is kept of its answers is given to nobody any more.
+        Errors: NOT_FOUND (no such backend).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Invalidate(self, request, context):
+        """Answers that are kept are given to nobody any more: those with any of these tags, those of one operation, or all of
+        them. What is being fetched for such an answer goes to whoever waits for it already, and is not kept.
+        Errors: NOT_FOUND (no such operation, or none whose answers are shared), INVALID_ARGUMENT (nothing was named).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -290,6 +305,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.Retire,
                     request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.RetireRequest.FromString,
                     response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.RetireReply.SerializeToString,
+            ),
+            'Invalidate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Invalidate,
+                    request_deserializer=protos_dot_penstock_dot_v1_dot_admin__pb2.InvalidateRequest.FromString,
+                    response_serializer=protos_dot_penstock_dot_v1_dot_admin__pb2.InvalidateReply.SerializeToString,
             ),
             'Reload': grpc.unary_unary_rpc_method_handler(
                     servicer.Reload,
@@ -649,6 +669,33 @@ class AdminService:
             '/penstock.v1.AdminService/Retire',
             protos_dot_penstock_dot_v1_dot_admin__pb2.RetireRequest.SerializeToString,
             protos_dot_penstock_dot_v1_dot_admin__pb2.RetireReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Invalidate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.AdminService/Invalidate',
+            protos_dot_penstock_dot_v1_dot_admin__pb2.InvalidateRequest.SerializeToString,
+            protos_dot_penstock_dot_v1_dot_admin__pb2.InvalidateReply.FromString,
             options,
             channel_credentials,
             insecure,

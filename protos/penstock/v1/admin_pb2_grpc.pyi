@@ -89,7 +89,13 @@ class AdminServiceStub:
     """
     Retire: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RetireRequest, _admin_pb2.RetireReply]
     """The backend has moved: no connection of today, nor one whose start has begun, serves another call. What is at work
-    may end, and no call fails of it. Errors: NOT_FOUND (no such backend).
+    may end, and no call fails of it. What is kept of its answers is given to nobody any more.
+    Errors: NOT_FOUND (no such backend).
+    """
+    Invalidate: _grpc.UnaryUnaryMultiCallable[_admin_pb2.InvalidateRequest, _admin_pb2.InvalidateReply]
+    """Answers that are kept are given to nobody any more: those with any of these tags, those of one operation, or all of
+    them. What is being fetched for such an answer goes to whoever waits for it already, and is not kept.
+    Errors: NOT_FOUND (no such operation, or none whose answers are shared), INVALID_ARGUMENT (nothing was named).
     """
     Reload: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ReloadRequest, _admin_pb2.ReloadReply]
     """Reads the configuration file again, as SIGHUP does. Answers when the backends that were removed are drained, and goes
@@ -147,7 +153,13 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
     Retire: _aio.UnaryUnaryMultiCallable[_admin_pb2.RetireRequest, _admin_pb2.RetireReply]  # type: ignore[assignment]
     """The backend has moved: no connection of today, nor one whose start has begun, serves another call. What is at work
-    may end, and no call fails of it. Errors: NOT_FOUND (no such backend).
+    may end, and no call fails of it. What is kept of its answers is given to nobody any more.
+    Errors: NOT_FOUND (no such backend).
+    """
+    Invalidate: _aio.UnaryUnaryMultiCallable[_admin_pb2.InvalidateRequest, _admin_pb2.InvalidateReply]  # type: ignore[assignment]
+    """Answers that are kept are given to nobody any more: those with any of these tags, those of one operation, or all of
+    them. What is being fetched for such an answer goes to whoever waits for it already, and is not kept.
+    Errors: NOT_FOUND (no such operation, or none whose answers are shared), INVALID_ARGUMENT (nothing was named).
     """
     Reload: _aio.UnaryUnaryMultiCallable[_admin_pb2.ReloadRequest, _admin_pb2.ReloadReply]  # type: ignore[assignment]
     """Reads the configuration file again, as SIGHUP does. Answers when the backends that were removed are drained, and goes
@@ -280,7 +292,19 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.RetireReply, _abc.Awaitable[_admin_pb2.RetireReply]]:
         """The backend has moved: no connection of today, nor one whose start has begun, serves another call. What is at work
-        may end, and no call fails of it. Errors: NOT_FOUND (no such backend).
+        may end, and no call fails of it. What is kept of its answers is given to nobody any more.
+        Errors: NOT_FOUND (no such backend).
+        """
+
+    @_abc_1.abstractmethod
+    def Invalidate(
+        self,
+        request: _admin_pb2.InvalidateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.InvalidateReply, _abc.Awaitable[_admin_pb2.InvalidateReply]]:
+        """Answers that are kept are given to nobody any more: those with any of these tags, those of one operation, or all of
+        them. What is being fetched for such an answer goes to whoever waits for it already, and is not kept.
+        Errors: NOT_FOUND (no such operation, or none whose answers are shared), INVALID_ARGUMENT (nothing was named).
         """
 
     @_abc_1.abstractmethod
