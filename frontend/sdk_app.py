@@ -7,12 +7,15 @@ told where MCP is. This file knows nothing of MCP's messages, and nothing of the
 import asyncio
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import orjson
 from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp_types import SERVER_INFO_META_KEY
 from mcp_types.methods import serialize_server_result
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from sse_starlette.sse import AppStatus
 from starlette.middleware.cors import CORSMiddleware
@@ -25,11 +28,14 @@ from frontend.config import Settings
 from frontend.conversations import Conversations, Streams, is_of_era
 from frontend.errors import INTERNAL_ERROR, ProtocolError
 from frontend.events import Reply
+from frontend.logs import Logger
 from frontend.mcp_server import McpServer
 from frontend.operations import Offer
 from frontend.pooler_client import PoolerClient
 from frontend.rendering import TOOL, Note, result_of
 from frontend.requests import CALLER
+
+log = Logger(__name__)
 
 PATH = "/mcp"
 
@@ -102,11 +108,19 @@ class SdkApp:
 
     def render(self, name: str, reply: Reply, version: str) -> bytes:
         """A tool's reply that is in MCP's own form, as its result. Raises ProtocolError for what is no result."""
-        made = result_of(reply, Note(TOOL, name))
         try:
-            return orjson.dumps(serialize_server_result(TOOL, version, made))
+            made = serialize_server_result(TOOL, version, result_of(reply, Note(TOOL, name)))
         except ValidationError:
+            log.exception("a result that is none", method=TOOL, name=name)
             raise ProtocolError(INTERNAL_ERROR, "Handler returned an invalid result") from None
+        return orjson.dumps(self._stamped(made) if version in MODERN_PROTOCOL_VERSIONS else made)
+
+    def _stamped(self, result: dict[str, Any]) -> dict[str, Any]:
+        """With what the revision wants of each result, as the SDK says it, unless the worker has said it itself."""
+        meta = result.get("_meta") or {}
+        if meta.get(SERVER_INFO_META_KEY) is not None:
+            return result
+        return result | {"_meta": {**meta, SERVER_INFO_META_KEY: self._mcp.sdk.server_info_stamp}}
 
     async def run_stdio(self) -> None:
         """Serves one client on standard input and output, until it closes its end."""

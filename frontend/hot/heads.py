@@ -71,9 +71,9 @@ class Heads:
                 return None
         elif version == b"2025-11-25":
             name, handle = b"", found.get(b"mcp-session-id", b"")
-            if handle and not (self._conversations and handle.isascii()):
+            form = Form.CONVERSATION if b"mcp-session-id" in found else Form.STATELESS
+            if form is Form.CONVERSATION and not (self._conversations and handle and handle.isascii()):
                 return None
-            form = Form.CONVERSATION if handle else Form.STATELESS
         else:
             return None
         return self._admitted(found, headers, form, name, handle)

@@ -103,9 +103,14 @@ def _declared(meta: dict[str, Any]) -> bytes | None:
     declared = meta.get(CAPABILITIES)
     if not meta.keys() <= _MODERN or meta.get(VERSION) != Form.MODERN.value or not _is_sound(declared):
         return None
-    if CLIENT in meta and not _is_client(meta[CLIENT]):
+    if (CLIENT in meta and not _is_client(meta[CLIENT])) or _has_float(declared):
         return None
     return orjson.dumps(declared) if declared else b""
+
+
+def _has_float(value: Any) -> bool:
+    """Whether a number in it may be a rounded one. An array is taken for one that has: no capability needs any."""
+    return type(value) in (float, list) or (type(value) is dict and any(map(_has_float, value.values())))
 
 
 def _is_exact(arguments: dict[str, Any], body: bytes) -> bool:

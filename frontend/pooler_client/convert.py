@@ -130,6 +130,7 @@ def _operation(operation: pb.Operation) -> Operation:
         long=operation.long,
         long_after_ms=operation.long_after_ms,
         asks=operation.asks,
+        short=operation.short,
         watched=operation.watched,
     )
 

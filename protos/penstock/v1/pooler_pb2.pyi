@@ -2157,6 +2157,7 @@ class Operation(_message.Message):
     ASKS_FIELD_NUMBER: _builtins.int
     LONG_AFTER_MS_FIELD_NUMBER: _builtins.int
     NEAR_FIELD_NUMBER: _builtins.int
+    SHORT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique; letters, digits, `_`, `-` and `.`, at most 128 characters."""
     title: _builtins.str
@@ -2189,6 +2190,10 @@ class Operation(_message.Message):
     """Where `long`: it is offered as a task only once it has lasted so long, in milliseconds; 0: at once."""
     near: Global___NearScope.ValueType
     """Among whom an answer may be given again by whoever got it; NEAR_SCOPE_UNSPECIFIED: by nobody but the pooler."""
+    short: _builtins.bool
+    """Declared to be answered soon, and by nothing but its answer: a read that reports nothing, asks nothing and logs
+    nothing to its user, so that a client who is cut off from it may simply ask again.
+    """
     @_builtins.property
     def completions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """By argument: the operation that completes it."""
@@ -2214,10 +2219,11 @@ class Operation(_message.Message):
         asks: _builtins.bool = ...,
         long_after_ms: _builtins.int = ...,
         near: Global___NearScope.ValueType = ...,
+        short: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks", b"asks", "completions", b"completions", "description", b"description", "effect", b"effect", "idempotent", b"idempotent", "input_schema", b"input_schema", "long", b"long", "long_after_ms", b"long_after_ms", "mime_type", b"mime_type", "name", b"name", "near", b"near", "output_schema", b"output_schema", "queue_timeout_ms", b"queue_timeout_ms", "resource", b"resource", "timeout_ms", b"timeout_ms", "title", b"title", "tool", b"tool", "watched", b"watched"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks", b"asks", "completions", b"completions", "description", b"description", "effect", b"effect", "idempotent", b"idempotent", "input_schema", b"input_schema", "long", b"long", "long_after_ms", b"long_after_ms", "mime_type", b"mime_type", "name", b"name", "near", b"near", "output_schema", b"output_schema", "queue_timeout_ms", b"queue_timeout_ms", "resource", b"resource", "short", b"short", "timeout_ms", b"timeout_ms", "title", b"title", "tool", b"tool", "watched", b"watched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
