@@ -12,13 +12,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-import structlog
-
 from frontend.auth import Caller
 from frontend.errors import PoolerError
+from frontend.logs import Logger
 from frontend.operations import Operation
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 REPETITIONS_MAX = 2
 NOT_STARTED = "DRAINING"

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
-import structlog
-
 from frontend.auth import Caller
 from frontend.errors import PoolerError, pooler_away
 from frontend.events import Reply
+from frontend.logs import Logger
 from frontend.operations import Offer
 from frontend.pooler_client.calls import Call, Interrupted, Sent, repeated
 from frontend.pooler_client.conversations import Conversations
@@ -26,7 +25,7 @@ from frontend.pooler_client.runs import Runs
 from frontend.pooler_client.watch import Watches
 from frontend.pooler_client.way import OPEN_SECONDS, Way
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 OPEN_PAUSE_SECONDS = 0.1
 """Between two attempts to open a stream; while nobody listens at all, gRPC itself makes longer ones."""

@@ -7,10 +7,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import structlog
-
 from frontend.errors import PoolerError
 from frontend.events import Reply
+from frontend.logs import Logger
 from frontend.pooler_client.calls import NOT_STARTED, Call, Interrupted
 from frontend.pooler_client.pending import Ending, Pending
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from frontend.pooler_client.client import PoolerClient
     from frontend.pooler_client.exchange import Exchange
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 Done: TypeAlias = Callable[[Reply | PoolerError], None]
 

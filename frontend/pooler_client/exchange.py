@@ -10,18 +10,18 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import structlog
 from google.protobuf.message import DecodeError
 
 from frontend.errors import PoolerError, result_too_large
 from frontend.events import Reply
+from frontend.logs import Logger
 from frontend.pooler_client.calls import Call, Interrupted, Sent
 from frontend.pooler_client.convert import error_of, fill_request, hello, reply_of
 from frontend.pooler_client.line import Line
 from frontend.pooler_client.pending import Awaited, Ending, Pending
 from protos.penstock.v1 import pooler_pb2 as pb
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 WINDOW_BYTES = 1024 * 1024
 """Bytes of one result that travel before the pooler waits for credit."""

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import grpc
-import structlog
 
 from frontend.auth import Caller
+from frontend.logs import Logger
 from frontend.operations import Offer
 from frontend.pooler_client.convert import context_of, offer_of
 from frontend.pooler_client.way import cancelled_by_peer, describe
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     # A class that exists for type checkers only.
     from protos.penstock.v1.pooler_pb2_grpc import PoolerServiceAsyncStub
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 PAUSE_SECONDS_FIRST = 0.1
 PAUSE_SECONDS_MAX = 5.0

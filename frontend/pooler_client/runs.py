@@ -10,12 +10,12 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-import structlog
 from grpc.aio import UnaryStreamCall
 
 from frontend.auth import Caller
 from frontend.errors import HANDLE_REASONS, PoolerError, result_too_large, way_interrupted
 from frontend.events import Accepted, Done, Page, RunEvent, RunState
+from frontend.logs import Logger
 from frontend.pooler_client.calls import Call, Interrupted, repeated
 from frontend.pooler_client.convert import context_of, request_of
 from frontend.pooler_client.convert_runs import event_of, state_of
@@ -23,7 +23,7 @@ from frontend.pooler_client.trail import Trail
 from frontend.pooler_client.way import Way, next_of
 from protos.penstock.v1 import pooler_pb2 as pb
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 SILENCE_SECONDS = 2.0
 """How long after a call's time the pooler may still say what the time went into."""

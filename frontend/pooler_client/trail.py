@@ -8,14 +8,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-import structlog
 from grpc.aio import UnaryStreamCall
 
 from frontend.errors import PoolerError
+from frontend.logs import Logger
 from frontend.pooler_client.calls import NOT_STARTED, Interrupted
 from frontend.pooler_client.way import Way, next_of, pause
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 BREAKS_MAX = 8
 """Breaks in a row, without a message between them, after which the stream is given up."""

@@ -6,17 +6,16 @@ resource counts as changed.
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-import structlog
-
 from frontend.auth import Caller
 from frontend.errors import PoolerError
 from frontend.events import Watched
+from frontend.logs import Logger
 from frontend.pooler_client.calls import NOT_STARTED, Interrupted
 from frontend.pooler_client.convert import context_of, watched
 from frontend.pooler_client.way import Way, next_of, pause
 from protos.penstock.v1 import pooler_pb2 as pb
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 DRAINING = "DRAINING"
 """What a pooler says that stops: there will be another one."""

@@ -10,16 +10,16 @@ import random
 from typing import Any, TypeVar, cast
 
 import grpc
-import structlog
 from google.rpc import error_details_pb2
 from grpc.aio import StreamStreamMultiCallable, UnaryStreamCall, UnaryUnaryMultiCallable
 from grpc_status import rpc_status
 
 from frontend.errors import PoolerError, pooler_away, way_interrupted
+from frontend.logs import Logger
 from frontend.pooler_client.calls import Interrupted
 from protos.penstock.v1.pooler_pb2_grpc import PoolerServiceStub
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 OPEN_SECONDS = 5.0
 """How long a call waits for a pooler that is not there: long enough for one that is being restarted."""
