@@ -18,6 +18,7 @@ PROGRESS = b'"method":"notifications/progress"'
 
 _DATE = re.compile(rb"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT")
 _NAME_IN_TEXT = re.compile(r'("(?:next_cursor|requestId|session)":)"[^"]+"')
+_PAUSE_IN_TEXT = re.compile(r"again in [\d.]+ s")
 _HANDLE = re.compile(rb"[\w.-]{20,}")
 
 
@@ -78,10 +79,12 @@ def _steady(name: str, value: Any) -> Any:
         return _without_durations(value)
     if name in NAMES and isinstance(value, str):
         return f"({name})" if value else ""
+    if name == "retry_after_ms":
+        return value[0]
     if name == "ttlMs":
         return value[0], int(value[1]) // 1000
     if name == "text" and isinstance(value, str):
-        return _NAME_IN_TEXT.sub(r"\1(made anew)", value)
+        return _PAUSE_IN_TEXT.sub("again in a while", _NAME_IN_TEXT.sub(r"\1(made anew)", value))
     return value
 
 

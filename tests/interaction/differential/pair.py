@@ -133,14 +133,18 @@ def compared(hot: Outcome, slow: Outcome) -> list[str]:
 
 
 @asynccontextmanager
-async def pairs(folder: Path) -> AsyncIterator[dict[str, Pair]]:
-    """A pair of frontends for each of the settings above, all of them before one pooler and ready."""
+async def pairs(
+    folder: Path,
+    configuration: dict[str, Any] = CONFIGURATION,
+    all_settings: Mapping[str, dict[str, Any]] = SETTINGS,
+) -> AsyncIterator[dict[str, Pair]]:
+    """A pair of frontends for each of these settings, all of them before one pooler and ready."""
     line = Line(folder)
     # What is said of so many faulty requests nobody reads, and it would take most of the time.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
-        await line.start_pooler(CONFIGURATION)
-        yield {name: await _pair(line, settings) for name, settings in SETTINGS.items()}
+        await line.start_pooler(configuration)
+        yield {name: await _pair(line, settings) for name, settings in all_settings.items()}
     finally:
         await line.close()
         structlog.reset_defaults()
