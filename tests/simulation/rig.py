@@ -9,10 +9,11 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
-from pooler.backends import base
-from pooler.backends.base import Answer, Caller, FailureKind, Operation, Work
+from pooler.backends import base, shared
+from pooler.backends.base import Answer, Caller, FailureKind, Operation, Verdict, Work
 from pooler.backends.simulated.adapter import SimulatedAdapter
 from pooler.backends.simulated.connection import SimulatedConnection
 from pooler.backends.simulated.local import LocalConnection
@@ -28,6 +29,7 @@ from pooler.runtime.slotfiles import SlotFiles
 from pooler.runtime.starter import Bounds
 from pooler.runtime.turns import Kit, Outcome, Turn
 
+PAGE_ROWS = 20
 OPERATIONS = [
     Operation("work", "read", method="work"),
     Operation("write", "write", method="work"),
@@ -36,6 +38,8 @@ OPERATIONS = [
     Operation("see_trace", "read", method="see_trace"),
     Operation("put", "write", method="put"),
     Operation("count", "read", method="count"),
+    Operation("echo", "read", method="echo"),
+    Operation("rows", "read", method="rows", page_rows=PAGE_ROWS),
 ]
 AdapterT = TypeVar("AdapterT", bound=SimulatedAdapter)
 
@@ -52,7 +56,9 @@ class Call:
         self.leave: Callable[[], None] = lambda: None
         """What its caller does to leave, where that is no cancel of the driver's."""
         self.tried = 0
-        """How often it was given to a connection."""
+        """How often it was given to a connection, but for those that it had to leave to somebody else."""
+        self.moved = False
+        """Whether it had to leave one."""
         self.executed: list[tuple[float, Session]] = []
         """When, and by which session, its work was begun."""
         self.outcomes: list[Outcome] = []
@@ -105,12 +111,27 @@ class WatchedSystem(System):
         return session
 
 
+class Watched:
+    """Hears of submitted work before its caller does."""
+
+    def __init__(self, adapter: "WatchedAdapter", connection: LocalConnection, call: Call, done: shared.Done) -> None:
+        self.done = done
+        self._ended = partial(adapter.ended, connection, call)
+
+    def __call__(self, result: shared.Result) -> None:
+        """The work has ended."""
+        self._ended(result)
+        self.done(result)
+
+
 class WatchedAdapter(SimulatedAdapter):
     """Notes which call begins work, where and when, and whether it may."""
 
-    def __init__(self, system: System, rig: "Rig") -> None:
-        super().__init__(system)
+    def __init__(self, system: System, rig: "Rig", streams: int = 1) -> None:
+        super().__init__(system, streams)
         self._rig = rig
+        self._submitted: dict[Session, list[Call]] = defaultdict(list)
+        """What was submitted to each session and has not ended, the oldest first."""
         self._bad: set[Session] = set()
         self.retired_at: float | None = None
 
@@ -130,6 +151,54 @@ class WatchedAdapter(SimulatedAdapter):
             if not failure.started:
                 call.executed.pop()
             raise
+
+    def submit(self, connection: SimulatedConnection, work: Work, done: shared.Done) -> None:
+        """Work is sent, which may begin from now on."""
+        assert isinstance(connection, LocalConnection)
+        call = self._rig.calls[int(work.caller.request_id)]
+        self._check(call, connection.session)
+        call.tried += 1
+        call.executed.append((self._rig.now, connection.session))
+        self._submitted[connection.session].append(call)
+        super().submit(connection, work, Watched(self, connection, call, done))
+
+    def ended(self, connection: LocalConnection, call: Call, result: shared.Result) -> None:
+        """Submitted work has ended."""
+        self._submitted[connection.session].remove(call)
+        if isinstance(result, shared.NoPageError):
+            self._leaves(call)
+        elif not isinstance(result, Answer) and self.classify(result).kind is not FailureKind.USER_ERROR:
+            self._bad.add(connection.session)
+
+    def at_work(self, connection: SimulatedConnection) -> shared.Done | None:
+        """By its own name, under which it was submitted."""
+        head = super().at_work(connection)
+        return head.done if isinstance(head, Watched) else None
+
+    def leave_behind(self, connection: SimulatedConnection) -> None:
+        """Those behind the head go elsewhere."""
+        assert isinstance(connection, LocalConnection)
+        _, *others = self._submitted[connection.session]
+        for call in others:
+            self._leaves(call)
+        del self._submitted[connection.session][1:]
+        super().leave_behind(connection)
+
+    async def cancel(self, connection: SimulatedConnection) -> Verdict:
+        """Nobody is told any more of what was submitted."""
+        assert isinstance(connection, LocalConnection)
+        self._submitted.pop(connection.session, None)
+        return await super().cancel(connection)
+
+    async def reset(self, connection: SimulatedConnection) -> Verdict:
+        """The same."""
+        assert isinstance(connection, LocalConnection)
+        self._submitted.pop(connection.session, None)
+        return await super().reset(connection)
+
+    def _leaves(self, call: Call) -> None:
+        call.tried -= 1
+        call.moved = True
 
     def classify(self, error: BaseException) -> base.Failure:
         """Says what an error means; one that nobody foresaw is a bug of ours here."""
@@ -164,13 +233,16 @@ class Rig:
         bounds: Bounds | None = None,
         seed: int = 0,
         files: SlotFiles | None = None,
+        streams: int = 1,
         **manners: Any,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.calls: list[Call] = []
         self.violations: list[str] = []
         self.system = WatchedSystem(Settings(seed=seed, **manners), self)
-        self.adapter = WatchedAdapter(self.system, self)
+        self.streams = streams
+        """How many calls that share it a connection carries at once."""
+        self.adapter = WatchedAdapter(self.system, self, streams)
         self.driver = Driver(
             "legacy",
             self._kit(),
@@ -207,8 +279,13 @@ class Rig:
         deadline: float | None = None,
         priority: Priority = Priority.INTERACTIVE,
         tenant: str = "default",
+        share: bool = False,
+        count: int = 1,
     ) -> Call:
-        """Sends a call on its way. Times in seconds from now; `patience` bounds the wait for a place."""
+        """Sends a call on its way. Times in seconds from now; `patience` bounds the wait for a place.
+
+        `share`: not for itself alone, where connections carry several at once. `count`: of `rows`.
+        """
         now, number = self.now, len(self.calls)
         until = now + (patience + timeout if deadline is None else deadline)
         turn = Turn(
@@ -217,8 +294,9 @@ class Rig:
             tenant=tenant,
             priority=priority,
             operation=operation,
+            whole=self.streams > 1 and not share,
             read=operation != "write",
-            arguments={"seconds": seconds, "value": number},
+            arguments={"seconds": seconds, "value": number, "count": count},
             caller=Caller(tenant, "somebody", str(number)),
             deadline=until,
             timeout_seconds=timeout,
@@ -263,7 +341,7 @@ class Rig:
 
     def replace_adapter(self) -> None:
         """A new configuration of the same system: the adapter is another one."""
-        old, self.adapter = self.adapter, WatchedAdapter(self.system, self)
+        old, self.adapter = self.adapter, WatchedAdapter(self.system, self, self.streams)
         self.driver.reconfigure(self._kit(), self.driver.pool.rules, self.driver.bounds)
         old.retired_at = self.now
 

@@ -16,7 +16,7 @@ from pooler.core.fairness import Share
 from pooler.core.slots import Priority
 from pooler.errors import Fault, Reason
 from pooler.runtime.starter import Bounds
-from tests.simulation.rig import Call, Rig, finished
+from tests.simulation.rig import PAGE_ROWS, Call, Rig, finished
 from tests.simulation.virtual import STARTED_AT
 
 TRACE = "PENSTOCK_TRACE"
@@ -39,7 +39,7 @@ SOUND: dict[str, Any] = {
 class World:
     """A pool, its callers, its backend and its DBA, for one minute."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, streams: int = 1) -> None:
         self.seed = seed
         self.chance = chance = random.Random(seed)
         self.outcomes: Counter[str] = Counter()
@@ -67,6 +67,7 @@ class World:
             dying_seconds=chance.choice([0.0, 0.5, 2.0]),
             confirm_death=chance.random() < 0.8,
             spread=0.5,
+            streams=streams,
         )
         self._rate = chance.choice([1.0, 5.0, 20.0])
         self._patience = chance.choice([0.3, 3.0, 30.0])
@@ -126,8 +127,7 @@ class World:
     def _come(self) -> None:
         chance = self.chance
         call = self.rig.submit(
-            chance.expovariate(4),
-            operation=chance.choice(["work", "work", "write", "leave_trace", "see_trace", "wrong"]),
+            **self._wish(),
             timeout=chance.choice([0.2, 2.0, 10.0]),
             patience=chance.uniform(0, self._patience),
             deadline=chance.choice([None, None, chance.uniform(0, self._patience)]),
@@ -138,6 +138,21 @@ class World:
         if chance.random() < 0.3:
             delay = chance.choice([0.0, chance.expovariate(2), call.turn.give_up_at - self.rig.now])
             asyncio.get_running_loop().call_later(delay, self._leave, call)
+
+    def _wish(self) -> dict[str, Any]:
+        """What a caller wants: most that share are short, and now and then one is in everybody's way."""
+        chance = self.chance
+        if self.rig.streams > 1 and chance.random() < 0.7:
+            return {
+                "seconds": chance.choice([0.0, 0.001, 0.01, 0.05, chance.expovariate(2)]),
+                "operation": chance.choice(["echo", "echo", "work", "rows", "wrong"]),
+                "count": chance.choice([0, 1, PAGE_ROWS, PAGE_ROWS + 1, 500]),
+                "share": True,
+            }
+        return {
+            "seconds": chance.expovariate(4),
+            "operation": chance.choice(["work", "work", "write", "leave_trace", "see_trace", "wrong"]),
+        }
 
     def _leave(self, call: Call) -> None:
         self.rig.cancel(call)
@@ -216,11 +231,16 @@ class World:
         self._judge_order()
 
     def _judge_order(self) -> None:
-        """Within a tenant's priority, whoever came first was served first: through pauses, too."""
+        """Within a tenant's priority, whoever came first was served first: through pauses, too.
+
+        Who needs a connection that others share waits for them, on whichever is empty first; meanwhile others go by.
+        """
         served: dict[tuple[str, Priority], float] = defaultdict(float)
         for call in self.rig.calls:
             turn = call.turn
-            if turn.grant is not None and not turn.retried:  # whoever lost his connection was served twice
+            if turn.whole and self.rig.streams > 1:
+                continue
+            if turn.grant is not None and not turn.retried and not call.moved:  # else he was served twice
                 lane = turn.tenant, turn.priority
                 assert turn.granted_at >= served[lane], f"call {call.number} overtook one of its own lane"
                 served[lane] = turn.granted_at
@@ -236,6 +256,8 @@ class World:
             timing = call.outcomes[0].timing
             spent = timing.queue + timing.start + timing.reset + timing.backend
             assert abs(spent - (call.delivered_at - turn.asked_at)) < MOMENT, f"the times of call {call.number}"
+            if turn.operation == "echo":
+                assert result.body == b'{"result":%d}' % call.number, f"call {call.number} has somebody else's answer"
         elif result.reason is Reason.CANCELLED:
             assert call.cancelled_at is not None or self.rig.driver.pool.draining
         elif result.reason is Reason.KILLED:

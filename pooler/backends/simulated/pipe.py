@@ -55,7 +55,6 @@ class Pipe:
             except Exception as error:  # noqa: BLE001 - whoever waits for it knows what it means
                 result = error
             _, done = self._calls.popleft()
-            if not self._calls:
-                self._task = None
             if done is not None:
                 done(result)
+        self._task = None
