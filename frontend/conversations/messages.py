@@ -90,7 +90,7 @@ def answered(message: Json) -> Response:
     return Response(orjson.dumps(message), media_type="application/json")
 
 
-def result(request_id: RequestId, content: Json) -> Json:
+def result(request_id: RequestId, content: Json | orjson.Fragment) -> Json:
     return {"jsonrpc": "2.0", "id": request_id, "result": content}
 
 

@@ -13,15 +13,20 @@ from typing import NamedTuple, Self
 import orjson
 from mcp.server.streamable_http import REQUEST_CANCELLED
 from mcp_types.methods import serialize_server_result
+from mcp_types.version import is_version_at_least
 from pydantic import ValidationError
 
 from frontend.conversations.messages import Json, failure, result
 from frontend.errors import INTERNAL_ERROR, PoolerError, ProtocolError
-from frontend.events import Done, InputRequired, RunEvent
+from frontend.events import Done, InputRequired, Page, Reply, RunEvent
 from frontend.logs import Logger
-from frontend.rendering import Note, RequestId, answer_of, failure_of, notifications_of, step_of
+from frontend.rendering import TOOL, Note, RequestId, answer_of, failure_of, notifications_of, step_of
+from frontend.splicing import spliced
 
 log = Logger(__name__)
+
+STRUCTURED_SINCE = "2025-06-18"
+"""Clients of older revisions get a tool's value as text alone."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -107,10 +112,18 @@ class Telling:
                 return []
             case Done(PoolerError() as error):
                 return [self.failed(error)]
+        if isinstance(event.what, Page) and self._splices(event.what.reply):
+            self._answered = True
+            return [result_message(self._note, orjson.Fragment(spliced(event.what.reply)))]
         if (answer := answer_of(event, self._note)) is not None:
             self._answered = True
             return [self._fitting(answer)]
         return notifications_of(event, self._note) if self._is_news(event) else []
+
+    def _splices(self, reply: Reply) -> bool:
+        """Whether a result is told in the pooler's own bytes: a tool's plain value, to clients who know such a one."""
+        plain = self._note.method == TOOL and not (reply.content or reply.asks)
+        return plain and is_version_at_least(self._version, STRUCTURED_SINCE)
 
     def _question(self, seq: int, key: str, asked: Json) -> Json:
         """A request to the client, by whose id any frontend can tell what its response answers."""
@@ -138,7 +151,7 @@ class Telling:
         return {**answer, "result": content}
 
 
-def result_message(note: Note, content: Json) -> Json:
+def result_message(note: Note, content: Json | orjson.Fragment) -> Json:
     assert note.request_id is not None
     return result(note.request_id, content)
 

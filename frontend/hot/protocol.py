@@ -91,9 +91,14 @@ class HotProtocol(HttpToolsProtocol):
 
     # What uvicorn's parser says
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # As uvicorn does, but for what only one request in many has: that is looked for once, below.
+        self.headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
         self._head = self._plain_head()
         if self._head is None:
+            self.expect_100_continue = any(_is_expectation(*header) for header in self.headers)
             super().on_headers_complete()
             return
         stand_in = self._stand_in
@@ -250,6 +255,10 @@ class HotProtocol(HttpToolsProtocol):
         if self.cycle is cast("RequestResponseCycle", self._stand_in):
             self.cycle = cycle
         self._start_asgi_task(cycle, self.app)
+
+
+def _is_expectation(name: bytes, value: bytes) -> bool:
+    return name == b"expect" and value.lower() == b"100-continue"
 
 
 def protocol_of(desk: Desk, watch: Watch) -> type[HotProtocol]:

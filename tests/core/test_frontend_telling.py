@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
 from frontend.conversations.telling import Place, Position, Question, Telling
@@ -14,8 +15,10 @@ REPLY = Reply(b'{"rows":[[1]]}', content=False, timing_ms={})
 
 
 def told(*events: RunEvent, note: Note = NOTE, version: str = "2025-11-25") -> list[tuple[str, dict[str, Any]]]:
+    """Names and messages, as the client reads them."""
     telling = Telling("r1", note, version)
-    return [(each.position.name("r1"), each.message) for event in events for each in telling.tell(event)]
+    messages = [each for event in events for each in telling.tell(event)]
+    return [(each.position.name("r1"), orjson.loads(orjson.dumps(each.message))) for each in messages]
 
 
 def test_a_run_is_told_from_its_place_in_the_queue_to_its_result():
@@ -47,6 +50,17 @@ def test_a_request_is_answered_once_whatever_happens_behind_its_result():
 def test_a_result_has_the_form_of_the_clients_own_revision():
     ((_, answer),) = told(RunEvent(5, Page(REPLY)))
     assert "resultType" not in answer["result"]
+
+
+def test_a_tools_value_is_told_in_the_poolers_own_bytes_and_to_older_clients_as_text():
+    reply = Reply(b'{"rows": [[1.50]]}', content=False, timing_ms={})
+    told_of = {
+        version: orjson.dumps(next(Telling("r1", NOTE, version).tell(RunEvent(5, Page(reply)))).message)
+        for version in ("2025-11-25", "2025-03-26")
+    }
+    assert b'"structuredContent":{"rows": [[1.50]]}' in told_of["2025-11-25"]
+    assert b"structuredContent" not in told_of["2025-03-26"]
+    assert all(orjson.dumps(reply.body.decode()) in each for each in told_of.values())
 
 
 def test_progress_that_does_not_grow_is_not_told():
