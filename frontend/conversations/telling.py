@@ -13,7 +13,6 @@ from typing import NamedTuple, Self
 import orjson
 from mcp.server.streamable_http import REQUEST_CANCELLED
 from mcp_types.methods import serialize_server_result
-from mcp_types.version import is_version_at_least
 from pydantic import ValidationError
 
 from frontend.conversations.messages import Json, failure, result
@@ -24,9 +23,6 @@ from frontend.rendering import TOOL, Note, RequestId, answer_of, failure_of, not
 from frontend.splicing import spliced
 
 log = Logger(__name__)
-
-STRUCTURED_SINCE = "2025-06-18"
-"""Clients of older revisions get a tool's value as text alone."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -121,9 +117,8 @@ class Telling:
         return notifications_of(event, self._note) if self._is_news(event) else []
 
     def _splices(self, reply: Reply) -> bool:
-        """Whether a result is told in the pooler's own bytes: a tool's plain value, to clients who know such a one."""
-        plain = self._note.method == TOOL and not (reply.content or reply.asks)
-        return plain and is_version_at_least(self._version, STRUCTURED_SINCE)
+        """Whether a result is told in the pooler's own bytes: a tool's plain value, which has one form in this era."""
+        return self._note.method == TOOL and not (reply.content or reply.asks)
 
     def _question(self, seq: int, key: str, asked: Json) -> Json:
         """A request to the client, by whose id any frontend can tell what its response answers."""

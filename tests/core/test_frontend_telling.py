@@ -4,11 +4,12 @@ from typing import Any
 
 import orjson
 import pytest
+from mcp_types.methods import serialize_server_result
 
 from frontend.conversations.telling import Place, Position, Question, Telling
 from frontend.errors import PoolerError
 from frontend.events import Accepted, Done, InputRequired, Log, Page, Progress, Queued, Reply, RunEvent, Working
-from frontend.rendering import PROMPT, TOOL, Note
+from frontend.rendering import PROMPT, TOOL, Note, result_of
 
 NOTE = Note(TOOL, "find", request_id=7, progress_token="t", log_level="info")
 REPLY = Reply(b'{"rows":[[1]]}', content=False, timing_ms={})
@@ -52,15 +53,13 @@ def test_a_result_has_the_form_of_the_clients_own_revision():
     assert "resultType" not in answer["result"]
 
 
-def test_a_tools_value_is_told_in_the_poolers_own_bytes_and_to_older_clients_as_text():
-    reply = Reply(b'{"rows": [[1.50]]}', content=False, timing_ms={})
-    told_of = {
-        version: orjson.dumps(next(Telling("r1", NOTE, version).tell(RunEvent(5, Page(reply)))).message)
-        for version in ("2025-11-25", "2025-03-26")
-    }
-    assert b'"structuredContent":{"rows": [[1.50]]}' in told_of["2025-11-25"]
-    assert b"structuredContent" not in told_of["2025-03-26"]
-    assert all(orjson.dumps(reply.body.decode()) in each for each in told_of.values())
+@pytest.mark.parametrize("version", ["2025-11-25", "2025-03-26"])
+def test_a_tools_value_is_told_in_the_poolers_own_bytes_and_as_the_sdk_would(version: str):
+    reply = Reply(b'{"rows": [[1.50, null]]}', content=False, timing_ms={"queue_ms": 0.5})
+    (message,) = Telling("r1", NOTE, version).tell(RunEvent(5, Page(reply)))
+    encoded = orjson.dumps(message.message)
+    assert b'"structuredContent":{"rows": [[1.50, null]]}' in encoded
+    assert orjson.loads(encoded)["result"] == serialize_server_result(TOOL, version, result_of(reply, NOTE))
 
 
 def test_progress_that_does_not_grow_is_not_told():
