@@ -20,4 +20,4 @@ HEALTHCHECK --interval=15s --timeout=5s --start-period=20s \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/healthz', timeout=4)"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["penstock"]
-CMD ["frontend", "--config", "/etc/penstock/penstock.yaml"]
+CMD ["frontend", "--preload", "--config", "/etc/penstock/penstock.yaml"]

@@ -80,11 +80,12 @@ def pooler_command(
 def frontend_command(
     config: ConfigFile = None,
     stdio: Annotated[bool, typer.Option("--stdio", help="Speak MCP on standard input and output.")] = False,
+    preload: Annotated[bool, typer.Option("--preload", help="Import everything before the first request.")] = False,
 ) -> None:
     """Start a frontend alone; without a configuration, from PENSTOCK_FRONTEND_* variables and defaults."""
     from pooler.ctl.programs import become_frontend
 
-    become_frontend(config, stdio=stdio)
+    become_frontend(config, stdio=stdio, preload=preload)
 
 
 @app.command()

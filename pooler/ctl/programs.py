@@ -18,9 +18,10 @@ def become_pooler(config: Path) -> NoReturn:
     os.execv(command[0], command)  # noqa: S606  # our own program, no shell
 
 
-def become_frontend(config: Path | None, *, stdio: bool) -> NoReturn:
+def become_frontend(config: Path | None, *, stdio: bool, preload: bool = False) -> NoReturn:
     """Replaces this process by a frontend, which checks its own settings before it starts."""
-    command = [*frontend.COMMAND, *(["--stdio"] if stdio else [])]
+    options = {"--stdio": stdio, "--preload": preload}
+    command = [*frontend.COMMAND, *(option for option, given in options.items() if given)]
     os.execve(command[0], command, frontend.environment(_section(config)))  # noqa: S606  # our own program, no shell
 
 

@@ -75,7 +75,7 @@ async def _run(plan: Plan, programs: AsyncExitStack, running: list[Program]) -> 
     variables = plan.variables
     if pooler_address != plan.config.pooler.listen:
         variables = variables | {f"{frontend.PREFIX}POOLER": pooler_address}
-    front = await Program.start("frontend", frontend.COMMAND, variables)
+    front = await Program.start("frontend", [*frontend.COMMAND, "--preload"], variables)
     running.append(front)
     programs.push_async_callback(front.stop, FRONTEND_GRACE_SECONDS)
     mcp_address = await front.ready(plan.mcp, READY_SECONDS)
