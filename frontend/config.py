@@ -122,6 +122,12 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
         default=True,
         description="Whether plain calls take the short way. The long one gives the same answers, more slowly.",
     )
+    near_bytes: int = Field(
+        default=16 * 1024 * 1024,
+        ge=0,
+        le=4 * 1024 * 1024 * 1024,
+        description="Bytes kept of answers that may be given again (operations with `cache: {near: true}`).",
+    )
     preload: bool = Field(
         default=False,
         description="Whether everything is imported at the start, for processes that live long; else when needed.",

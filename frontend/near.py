@@ -22,15 +22,20 @@ class _Entry(NamedTuple):
     reply: Reply
     asked: float
     until: float
+    until_by_the_wall: float
     age_ms: int
     size: int
     tags: tuple[str, ...]
 
 
 class Near:
-    """`bytes_max`: 0 keeps nothing. `now`: a monotonic clock, in seconds."""
+    """`bytes_max`: 0 keeps nothing. `now`: a monotonic clock, in seconds.
 
-    def __init__(self, bytes_max: int, now: Callable[[], float]) -> None:
+    `wall`: one that goes on while the process is frozen, as a function is between two requests: what it was told
+    meanwhile it has not heard. Set forward, it makes answers end early; set back, it changes nothing.
+    """
+
+    def __init__(self, bytes_max: int, now: Callable[[], float], wall: Callable[[], float]) -> None:
         self.epoch = 0
         """Another one whenever anything was invalidated."""
         self.hits = 0
@@ -38,6 +43,7 @@ class Near:
         self.bytes = 0
         self._most = bytes_max
         self._now = now
+        self._wall = wall
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._tagged: dict[str, set[Hashable]] = {}
 
@@ -51,12 +57,12 @@ class Near:
     def __repr__(self) -> str:
         return f"<Near {len(self)} answers, {self.bytes} of {self._most} bytes, epoch {self.epoch}>"
 
-    def find(self, key: Hashable) -> Reply | None:
+    def find(self, key: Hashable | None) -> Reply | None:
         """An answer that may be given again now, with its age."""
-        if (entry := self._entries.get(key)) is None:
+        if key is None or (entry := self._entries.get(key)) is None:
             return None
         now = self._now()
-        if now >= entry.until:
+        if now >= entry.until or self._wall() >= entry.until_by_the_wall:
             self._drop(key)
             return None
         self._entries.move_to_end(key)
@@ -64,21 +70,23 @@ class Near:
         reuse = Reuse("hit", entry.age_ms + int((now - entry.asked) * 1000), 0, ())
         return Reply(entry.reply.body, entry.reply.content, NO_TIME, reuse=reuse)
 
-    def keep(self, key: Hashable, reply: Reply, asked: float, epoch: int, key_bytes: int = 0) -> None:
+    def keep(self, key: Hashable | None, reply: Reply, asked: float, epoch: int, key_bytes: int = 0) -> None:
         """Keeps an answer for as long as was granted, unless its grant is over already.
 
+        `key`: what calls share that have the same answer; None for a call that is like no other.
         `asked`: when the call was made, from which its time counts, since nobody knows when the pooler granted it.
         `key_bytes`: how much of a key is its own.
         """
         granted = reply.reuse
-        if granted is None or granted.near_ms <= 0 or reply.asks or epoch != self.epoch:
+        if key is None or granted is None or granted.near_ms <= 0 or reply.asks or epoch != self.epoch:
             return
-        until = asked + granted.near_ms / 1000
+        left = asked + granted.near_ms / 1000 - (now := self._now())
         size = len(reply.body) + key_bytes + ENTRY_BYTES
-        if size > self._most or self._now() >= until:
+        if size > self._most or left <= 0:
             return
         self._drop(key)
-        self._entries[key] = _Entry(reply, asked, until, granted.age_ms, size, granted.tags)
+        ends = (now + left, self._wall() + left)
+        self._entries[key] = _Entry(reply, asked, *ends, granted.age_ms, size, granted.tags)
         self.bytes += size
         for tag in granted.tags:
             self._tagged.setdefault(tag, set()).add(key)

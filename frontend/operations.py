@@ -39,6 +39,8 @@ class Operation:
     """May ask its user for input before it is done."""
     short: bool = False
     """Declared to be answered soon, by nothing but its answer: a read without progress, log lines or questions."""
+    near: str = ""
+    """Among whom an answer may be given again by whoever got it: `tenant`, `principal` or `shared`; empty: nobody."""
     watched: bool = False
     """Changes of the resource can be watched."""
 

@@ -41,8 +41,8 @@ async def answer_plainly(desk: Desk, scope: Message, receive: Receive, send: Sen
     plain = desk.read(head, body) if len(body) == head.length else None
     if plain is None:
         return _replayed(read, receive)
-    if plain.refused is not None:
-        await _respond(send, plain.refused)
+    if plain.answer is not None:
+        await _respond(send, plain.answer)
     else:
         await _carry_out(desk, plain, receive, send)
     return None

@@ -5,8 +5,9 @@ is begun without a task, and what has become of it is said by a callback.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Hashable
 from itertools import count
+from time import monotonic, time
 from typing import Any, NamedTuple, TypeAlias
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from frontend.hot.answers import Answer, Answers
 from frontend.hot.heads import Form, Head, Headers, Heads
 from frontend.hot.messages import Message, Messages
 from frontend.logs import Logger
+from frontend.near import Near
 from frontend.operations import Operation
 from frontend.pooler_client import Call, PoolerClient
 from frontend.traces import traceparent
@@ -41,12 +43,13 @@ class Tool(NamedTuple):
 
 
 class Plain(NamedTuple):
-    """A plain call, read and checked. `refused`: its answer already, where the arguments do not fit."""
+    """A plain call, read and checked. `answer`: its answer, where nobody has to be asked: the arguments do not fit, or
+    it was answered just now."""
 
     call: Call
     id: bytes
     form: Form
-    refused: Answer | None = None
+    answer: Answer | None = None
 
 
 class Desk:
@@ -57,6 +60,9 @@ class Desk:
     ) -> None:
         self._longest = settings.timeout_seconds_max
         self._pooler = pooler
+        self.near = Near(settings.near_bytes, monotonic, time)
+        if self.near:
+            pooler.keep_near(self._invalidated, self.near.clear)
         self._render = render
         self._heads = Heads(settings, gate)
         self._messages = Messages()
@@ -77,6 +83,8 @@ class Desk:
     def publish(self, compiled: Compiled) -> None:
         """Takes a new revision of what the pooler offers."""
         self._compiled = compiled
+        # What a tool of this name answers may be another matter now.
+        self.near.clear()
         self._tools = {
             name: self._tool(operation) for name, operation in compiled.tools.items() if _is_plain(operation)
         }
@@ -95,8 +103,11 @@ class Desk:
         if head.form is Form.CONVERSATION and not tool.operation.short:
             return None
         call = self._call(tool, head, message)
-        refused = None if tool.fits(message.arguments) else self._misfit(tool, head, message)
-        return Plain(call, message.id, head.form, refused)
+        if not tool.fits(message.arguments):
+            return Plain(call, message.id, head.form, self._misfit(tool, head, message))
+        if tool.operation.near and (reply := self.near.find(_alike(call))) is not None:
+            return Plain(call, message.id, head.form, self._answers.result(head.form, message.id, reply))
+        return Plain(call, message.id, head.form)
 
     def begin(self, plain: Plain, done: Callable[[Answer | None], None]) -> Leave:
         """Carries a call out. `done` is called once, on the loop and never before this returns.
@@ -104,14 +115,24 @@ class Desk:
         It gets the answer, or None where the request has to go the long way after all. Returns what whoever leaves
         calls: the work stops, and `done` is not called any more.
         """
+        asked, epoch = monotonic(), self.near.epoch
 
         def ended(outcome: Reply | PoolerError) -> None:
+            if isinstance(outcome, Reply) and outcome.reuse is not None and not outcome.content:
+                # At once, and not when it is rendered: answers and invalidations have one order.
+                self.near.keep(_alike(plain.call), outcome, asked, epoch, len(plain.call.arguments))
             if isinstance(outcome, Reply) and (outcome.content or outcome.asks):
                 self._render_later(plain, outcome, done)
             else:
                 done(self._answer(plain, outcome))
 
         return self._pooler.begin(plain.call, ended)
+
+    def _invalidated(self, tags: Collection[str], everything: bool) -> None:
+        if everything:
+            self.near.clear()
+        else:
+            self.near.invalidate(tags)
 
     def _answer(self, plain: Plain, outcome: Reply | PoolerError) -> Answer | None:
         if isinstance(outcome, Reply):
@@ -162,6 +183,16 @@ class Desk:
         assert self._compiled is not None
         faults = self._compiled.faults(tool.operation, message.arguments)
         return self._answers.told(head.form, message.id, invalid_arguments(faults))
+
+
+def _alike(call: Call) -> Hashable:
+    """What calls share that have the same answer. One in a conversation is like no other: that it still is, the pooler
+    has to say."""
+    near, caller = call.operation.near, call.caller
+    if call.conversation or not near:
+        return None
+    whose = None if near == "shared" else caller.tenant if near == "tenant" else caller
+    return call.operation.name, whose, call.arguments
 
 
 def _is_plain(operation: Operation) -> bool:

@@ -151,9 +151,9 @@ class HotProtocol(HttpToolsProtocol):
         plain = self.desk.read(head, self._body)
         if plain is None:
             self.hand_over()
-        elif plain.refused is not None:
+        elif plain.answer is not None:
             self._call = plain
-            self._finish(plain, plain.refused)
+            self._finish(plain, plain.answer)
         else:
             self._call = plain
             self._leave = self.desk.begin(plain, self._done)

@@ -83,6 +83,13 @@ def _reuse(said: pb.Reuse) -> Reuse:
 _REUSES: Mapping[int, str] = {pb.Reuse.HIT: "hit", pb.Reuse.STALE: "stale", pb.Reuse.JOINED: "joined"}
 
 
+_NEAR: Mapping[int, str] = {
+    pb.NEAR_SCOPE_TENANT: "tenant",
+    pb.NEAR_SCOPE_PRINCIPAL: "principal",
+    pb.NEAR_SCOPE_SHARED: "shared",
+}
+
+
 def watched(target: Watched) -> pb.Watched:
     return pb.Watched(uri=target.uri, operation=target.operation, arguments=target.arguments)
 
@@ -131,6 +138,7 @@ def _operation(operation: pb.Operation) -> Operation:
         long_after_ms=operation.long_after_ms,
         asks=operation.asks,
         short=operation.short,
+        near=_NEAR.get(operation.near, ""),
         watched=operation.watched,
     )
 

@@ -27,7 +27,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def near(clock: Clock) -> Near:
-    return Near(1 << 20, clock)
+    return Near(1 << 20, clock, Clock())
 
 
 def granted(body: bytes = b"{}", near_ms: int = 1000, age_ms: int = 0, tags: tuple[str, ...] = ()) -> Reply:
@@ -53,6 +53,16 @@ def test_an_answer_is_given_again_with_its_age_until_its_time_is_over(near: Near
 def test_its_time_counts_from_when_it_was_asked_for(near: Near, clock: Clock) -> None:
     near.keep("k", granted(near_ms=500), clock.now - 0.4, near.epoch)
     clock.now += 0.11
+    assert near.find("k") is None
+
+
+def test_a_process_that_was_frozen_gives_nothing_that_is_past_its_time_outside(clock: Clock) -> None:
+    wall = Clock()
+    near = Near(1000, clock, wall)
+    keep(near, clock, "k", granted(near_ms=1000))
+    wall.now -= 3600
+    assert near.find("k") is not None
+    wall.now += 3601
     assert near.find("k") is None
 
 
@@ -92,7 +102,7 @@ def test_nothing_outlives_the_line_that_it_came_on(near: Near, clock: Clock) -> 
 
 
 def test_the_longest_unused_goes_first_when_the_bytes_are_used_up(clock: Clock) -> None:
-    near = Near(2 * (100 + ENTRY_BYTES), clock)
+    near = Near(2 * (100 + ENTRY_BYTES), clock, Clock())
     for key in "ab":
         keep(near, clock, key, granted(b"x" * 100))
     assert near.find("a") is not None
@@ -101,14 +111,14 @@ def test_the_longest_unused_goes_first_when_the_bytes_are_used_up(clock: Clock) 
 
 
 def test_what_is_too_large_pushes_nothing_out(clock: Clock) -> None:
-    near = Near(1000, clock)
+    near = Near(1000, clock, Clock())
     keep(near, clock, "a", granted(b"x"))
     keep(near, clock, "b", granted(b"x" * 1000))
     assert [near.find(key) is not None for key in "ab"] == [True, False]
 
 
 def test_without_bytes_it_keeps_nothing(clock: Clock) -> None:
-    near = Near(0, clock)
+    near = Near(0, clock, Clock())
     keep(near, clock, "k", granted(b""))
     assert (bool(near), len(near)) == (False, 0)
 
@@ -128,7 +138,7 @@ _STEPS = st.one_of(
 def test_nothing_invalidated_or_past_its_time_is_ever_given_and_the_bytes_add_up(steps: list[tuple[Any, ...]]) -> None:
     """Against a model that forgets nothing: which answer of a key was granted last, and what has ended it since."""
     clock = Clock()
-    near = Near(3000, clock)
+    near = Near(3000, clock, Clock())
     alive: dict[str, tuple[bytes, float, tuple[str, ...]]] = {}
     flying: list[tuple[str, Reply, float, int]] = []
     for number, (step, *facts) in enumerate(steps):
