@@ -1,8 +1,8 @@
 """Answers that may be given again for a short while, because the pooler has said so. It holds no truth.
 
 What is kept is bounded in bytes and in time, and goes at once when the pooler says so, or when nobody is left on the
-line who could. Whoever keeps an answer says in which epoch it was granted: what has been invalidated since then, on the
-way or while somebody had not got round to it, is never kept.
+line who could. Whoever keeps an answer says in which epoch it was asked for: of an invalidation that came between a
+question and its answer nobody can tell whether the answer was made before it, so that such an answer is not kept.
 """
 
 from collections import OrderedDict
@@ -75,6 +75,7 @@ class Near:
 
         `key`: what calls share that have the same answer; None for a call that is like no other.
         `asked`: when the call was made, from which its time counts, since nobody knows when the pooler granted it.
+        `epoch`: the one of that moment.
         `key_bytes`: how much of a key is its own.
         """
         granted = reply.reuse
