@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from cachetools import Cache as Mapping
 from cachetools import LRUCache
 
-from pooler.core.epochs import Epochs, Marks, moved, names
+from pooler.core.epochs import Epochs, Marks, moved
 
 ENTRY_BYTES = 700
 """What an answer costs beside its own bytes and those of its key: 660 to 690 were measured, with one tag."""
@@ -77,11 +77,6 @@ class Entry:
     """Before then, nobody tries again to make another one ahead of time."""
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """By what it can be invalidated, where others may do that."""
-        return names(self.marks)
-
-    @property
     def valid(self) -> bool:
         """Whether nothing has invalidated it."""
         return not moved(self.marks, self.epoch)
@@ -130,8 +125,10 @@ class Cache:
 
     def get(self, owner: str, key: Hashable) -> Entry | None:
         """What is kept under a key, whatever it is still good for. It was asked for, and so will give way last."""
-        shelf = self._shelves.get(owner)
-        return None if shelf is None else shelf.get(key)
+        try:
+            return self._shelves[owner][key]
+        except KeyError:
+            return None
 
     def put(self, entry: Entry) -> bool:
         """Keeps an answer in place of an earlier one. False: it is too large."""

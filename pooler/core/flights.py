@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pooler.core.cache import ENTRY_BYTES, Cache, Entry, Standing, Terms
-from pooler.core.epochs import Epochs, Marks, moved, names
+from pooler.core.epochs import Epochs, Marks, moved
 from pooler.core.slots import Priority, Waiter
 
 RETRY_SECONDS = 1.0
@@ -41,11 +41,6 @@ class Flight:
     """Its own place in the queue of its pool, once it has asked for one."""
     ahead_of_time: bool = False
     """Whether it goes on when nobody waits for it: it renews what others are given meanwhile."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """By what its answer can be invalidated, where others may do that."""
-        return names(self.marks)
 
     def board(self, caller: Waiter) -> bool:
         """One more waits for it. Whether its own turn is now to be more patient or more urgent than it was."""

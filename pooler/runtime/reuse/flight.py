@@ -91,7 +91,7 @@ class FlightTurn(Turn):
         assert flight.began_at is not None
         kept = reading.room.flights.landed(flight, answer, len(answer.body))
         good_for = flight.terms.ttl - (now - flight.began_at) if kept else 0.0
-        first, others = (reading.given(state, 0.0, good_for, flight.names) for state in ("miss", "joined"))
+        first, others = (reading.given(state, 0.0, good_for, flight.marks) for state in ("miss", "joined"))
         self._tell_all(deque(callers), Telling(answer, now, first, others))
 
     def _is_for_one(self, answer: Answer) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import orjson
 
 from pooler.core.cache import Terms
-from pooler.core.epochs import Tag
+from pooler.core.epochs import Marks, Tag, names
 from pooler.core.flights import Flight, Hit
 from pooler.runtime.calls import Call
 from pooler.runtime.desks import Carrier
@@ -144,20 +144,18 @@ class Reading:
     def _give(self, call: Call, hit: Hit) -> None:
         if hit.fresh:
             self.counts.hit += 1
-            reuse = self.given("hit", hit.age, self.rule.terms.ttl - hit.age, hit.entry.names)
+            reuse = self.given("hit", hit.age, self.rule.terms.ttl - hit.age, hit.entry.marks)
         else:
             self.counts.stale += 1
             reuse = Reuse("stale", hit.age)
         call.deliver = None
         self.room.loop.call_soon(call.tell, Outcome(hit.entry.value, NO_TIME, reuse))
 
-    def given(
-        self, state: Literal["hit", "miss", "joined"], age: float, good_for: float, names: tuple[str, ...]
-    ) -> Reuse:
+    def given(self, state: Literal["hit", "miss", "joined"], age: float, good_for: float, marks: Marks) -> Reuse:
         """What is said of an answer that is good for so long still."""
         if not self.rule.near or good_for <= 0.0:
             return Reuse(state, age)
-        return Reuse(state, age, good_for, names)
+        return Reuse(state, age, good_for, names(marks))
 
     # By a flight
 
