@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from frontend.hot.answers import Answer, event, ping
 from frontend.hot.desk import Desk, Plain
 from frontend.hot.heads import Form
+from frontend.hot.watch import CATALOGUE_SECONDS
 
 PING_SECONDS = 15.0
 
@@ -29,7 +30,7 @@ _STREAM = [
 async def answer_plainly(desk: Desk, scope: Message, receive: Receive, send: Send) -> Receive | None:
     """Answers a plain call. Returns what the long way has to read the request from where it is none."""
     head = desk.head(scope["headers"]) if scope["method"] == "POST" and not scope["query_string"] else None
-    if head is None or head.form is not Form.MODERN or not desk.ready:
+    if head is None or head.form is not Form.MODERN or not await desk.known(CATALOGUE_SECONDS):
         return receive
     read: list[Message] = []
     body = b""
@@ -42,6 +43,7 @@ async def answer_plainly(desk: Desk, scope: Message, receive: Receive, send: Sen
     if plain is None:
         return _replayed(read, receive)
     if plain.answer is not None:
+        desk.answered += 1
         await _respond(send, plain.answer)
     else:
         await _carry_out(desk, plain, receive, send)

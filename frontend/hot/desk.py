@@ -5,6 +5,7 @@ is begun without a task, and what has become of it is said by a callback.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from itertools import count
 from time import monotonic, time
@@ -68,6 +69,7 @@ class Desk:
         self._messages = Messages()
         self._answers = Answers(settings.name, version)
         self._compiled: Compiled | None = None
+        self._published = asyncio.Event()
         self._tools: dict[str, Tool] = {}
         self._prefix = uuid4().hex[:20]
         self._numbers = count(1)
@@ -80,8 +82,17 @@ class Desk:
         """Whether there is a catalogue to look a tool up in."""
         return self._compiled is not None
 
+    async def known(self, patience_seconds: float) -> bool:
+        """The same, after some patience."""
+        if not self.ready:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_seconds):
+                    await self._published.wait()
+        return self.ready
+
     def publish(self, compiled: Compiled) -> None:
         """Takes a new revision of what the pooler offers."""
+        self._published.set()
         self._compiled = compiled
         # What a tool of this name answers may be another matter now.
         self.near.clear()
