@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 STYLES = (
     ("serving", "green"),
-    ("in_use", "green"),
+    ("in use", "green"),
     ("working", "green"),
     ("not serving", "bold red"),
     ("failed", "red"),

@@ -50,6 +50,11 @@ class Listing:
 
 
 def _words(title: str, key: str, least: int = 0) -> Column:
+    return Column(title, key, lambda row: str(row[key]).replace("_", " ") or "–", words=True, least=least)
+
+
+def _name(title: str, key: str, least: int = 0) -> Column:
+    """Words that are a name, and mean nothing else in any other spelling."""
     return Column(title, key, lambda row: str(row[key]) or "–", words=True, least=least)
 
 
@@ -108,14 +113,14 @@ POOLS = Listing(
     backends,
     lambda snapshot: len(snapshot["backends"]),
     (
-        _words("backend", "name"),
+        _name("backend", "name"),
         _words("kind", "kind", least=110),
         Column("cap", "cap", _cap),
-        _number("starting", "coming"),
+        _number("start", "coming"),
         _number("idle", "idle"),
         _number("in use", "in_use"),
-        _number("ending", "ending"),
-        _number("queued", "queued"),
+        _number("end", "ending"),
+        _number("queue", "queued"),
         _seconds("oldest s", "oldest_wait_ms"),
         _number("calls", "calls_total", least=100),
         _seconds("start s", "start_ms", least=110),
@@ -129,7 +134,7 @@ STATS = Listing(
     backends,
     lambda snapshot: len(snapshot["backends"]),
     (
-        _words("backend", "name"),
+        _name("backend", "name"),
         _number("calls", "calls_total"),
         _number("granted", "waits_granted"),
         _number("timed out", "waits_timed_out"),
@@ -171,17 +176,17 @@ CONNECTIONS = Listing(
     connections,
     lambda snapshot: sum(each["connections_total"] for each in snapshot["backends"]),
     (
-        _words("backend", "backend"),
+        _name("backend", "backend"),
         _number("no", "number"),
         _words("state", "state"),
         _seconds("age s", "age_ms", least=100),
         _number("uses", "uses", least=100),
-        _words("tenant", "tenant"),
-        _words("principal", "principal", least=100),
-        _words("operation", "operation"),
+        _name("tenant", "tenant"),
+        _name("principal", "principal", least=100),
+        _name("operation", "operation"),
         _seconds("for s", "since_ms"),
-        _words("request", "request_id"),
-        _words("tag", "tag", least=160),
+        _name("request", "request_id"),
+        _name("tag", "tag", least=160),
     ),
     "no connection is open or starting",
 )
@@ -200,12 +205,12 @@ WAITING = Listing(
     waiting,
     lambda snapshot: sum(each["waiting_total"] for each in snapshot["backends"]),
     (
-        _words("backend", "backend"),
-        _words("tenant", "tenant"),
-        _words("principal", "principal"),
-        _words("operation", "operation"),
+        _name("backend", "backend"),
+        _name("tenant", "tenant"),
+        _name("principal", "principal"),
+        _name("operation", "operation"),
         _seconds("waits s", "since_ms"),
-        _words("request", "request_id"),
+        _name("request", "request_id"),
     ),
     "nobody waits",
 )
@@ -224,8 +229,8 @@ QUEUE = Listing(
     tenants,
     lambda snapshot: sum(each["tenants_total"] for each in snapshot["backends"]),
     (
-        _words("backend", "backend"),
-        _words("tenant", "tenant"),
+        _name("backend", "backend"),
+        _name("tenant", "tenant"),
         Column("weight", "weight", lambda row: f"{row['weight']:g}"),
         _number("waiting", "waiting"),
         _seconds("oldest s", "oldest_wait_ms"),
@@ -246,11 +251,11 @@ SESSIONS = Listing(
     lambda snapshot: list(snapshot["sessions"]),
     lambda snapshot: int(snapshot["sessions_total"]),
     (
-        _words("backend", "backend"),
-        _words("session", "name"),
+        _name("backend", "backend"),
+        _name("session", "name"),
         _words("kind", "kind"),
-        _words("tenant", "tenant"),
-        _words("principal", "principal"),
+        _name("tenant", "tenant"),
+        _name("principal", "principal"),
         _words("state", "state"),
         _number("connection", "connection"),
         _seconds("age s", "age_ms"),
@@ -265,9 +270,9 @@ RUNS = Listing(
     lambda snapshot: list(snapshot["runs"]),
     lambda snapshot: int(snapshot["runs_total"]),
     (
-        _words("run", "name"),
-        _words("tenant", "tenant"),
-        _words("operation", "operation"),
+        _name("run", "name"),
+        _name("tenant", "tenant"),
+        _name("operation", "operation"),
         _words("status", "status"),
         _seconds("age s", "age_ms"),
         _seconds("quiet s", "quiet_ms"),
@@ -291,10 +296,10 @@ CHANGES = Listing(
     lambda snapshot: int(snapshot["changes_total"]),
     (
         Column("when", "at_ms", lambda row: units.moment(row["at_ms"]), words=True),
-        _words("who", "who"),
-        _words("from", "source", least=100),
+        _name("who", "who"),
+        _name("from", "source", least=100),
         _words("order", "order"),
-        _words("backend", "backend"),
+        _name("backend", "backend"),
         Column("what", "after", about, words=True),
     ),
     "nothing has been ordered",

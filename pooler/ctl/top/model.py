@@ -48,6 +48,11 @@ class Sorting:
     reverse: bool = False
 
 
+def _name(row: Row) -> tuple[Any, ...]:
+    """What a row is known by from one snapshot to the next."""
+    return tuple(row.get(key) for key in ("backend", "number", "request_id", "name", "tenant", "at_ms", "order"))
+
+
 @dataclass(slots=True)
 class Model:
     """Everything that is shown, and nothing that is needed to get it."""
@@ -69,13 +74,15 @@ class Model:
     # What is seen
 
     def take(self, snapshot: Mapping[str, Any]) -> None:
-        """A new snapshot. What was chosen stays chosen as long as it is there."""
+        """A new snapshot. What was chosen stays chosen as long as it is there, wherever it has moved."""
+        chosen = None if self.chosen is None else _name(self.chosen)
         self.snapshot = snapshot
         totals = {row["name"]: row["calls_total"] for row in self.backends}
         self._calls.append((snapshot["taken_at_ms"], totals))
         if self.backend and self.backend not in totals:
             self.backend = ""
-        self.row = max(0, min(self.row, len(self.rows) - 1))
+        names = [_name(row) for row in self.rows]
+        self.row = names.index(chosen) if chosen in names else max(0, min(self.row, len(names) - 1))
 
     @property
     def listing(self) -> Listing:

@@ -27,20 +27,21 @@ SLOTS = (("in_use", "█", "green"), ("idle", "▒", "green"), ("coming", "▲",
 STALE_SECONDS = 8.0
 """The pooler sends something every 5 s; after so long nothing, it is said."""
 AGES = frozenset({"since_ms", "age_ms", "oldest_wait_ms", "idle_ms", "quiet_ms"})
-HINTS = "↑↓ tab move  1-6 show  s o sort  p pause  r resume  c cap  k kill  ? keys  q quit"
+HINTS = "↑↓ tab  1-6 show  s sort  p pause  r resume  c cap  k kill  ? all keys  q quit"
 KEYS = (
-    ("↑ ↓", "choose a backend, or a row; page up, page down, home and end too"),
+    ("↑ ↓", "choose a backend or a row; page up, page down, home, end"),
     ("tab", "from the backends to the rows, and back"),
     ("1 to 6, ← →", "what is shown below"),
     ("s, o", "sort by the next column; the other way round"),
     ("p, r", "pause the backend; resume it, also after a drain"),
-    ("d", "drain it: no new calls, and every connection closed as its call ends"),
+    ("d", "drain it: it takes no new calls, and its connections close"),
     ("x", "retire its connections: each is replaced as its call ends"),
     ("c", "change its cap"),
-    ("k", "kill the chosen call, or the chosen connection when nobody has it"),
+    ("k", "kill the chosen call, or a connection that nobody has"),
     ("K", "kill the chosen connection, whoever has it"),
     ("q", "quit"),
-    ("", "Every order asks first. What was ordered is on record: see changes."),
+    ("slots", "█ in use  ▒ idle  ▲ starting  × ending  · free (on wide terminals)"),
+    ("", "Every order asks first, and is put on record: see changes."),
 )
 
 
@@ -58,7 +59,7 @@ class Frame:
 def draw(model: Model, frame: Frame) -> Group:
     """Exactly as many lines as the screen has."""
     top = [_title(model, frame), *_backends(model, frame), Text()]
-    bottom = [_detail(model, frame), _last_line(model, frame)]
+    bottom = [_detail(model), _last_line(model)]
     room = max(0, frame.height - len(top) - len(bottom))
     middle = (_help() if model.help else _pane(model, frame, room))[:room]
     lines = [*top, *middle, *[Text()] * (room - len(middle)), *bottom]
@@ -107,7 +108,7 @@ def _backends(model: Model, frame: Frame) -> list[Text]:
 
 
 def _rate(calls: float | None) -> str:
-    return "–" if calls is None else f"{calls:,.0f}" if calls >= 10 else f"{calls:.1f}"
+    return "–" if calls is None else f"{calls:.1f}" if 0 < calls < 10 else f"{calls:,.0f}"
 
 
 def _slots(row: Row) -> Text:
@@ -161,24 +162,25 @@ def _count(model: Model, pane: int) -> int:
     return PANES[pane].total(model.snapshot)
 
 
-def _detail(model: Model, frame: Frame) -> Text:
+def _detail(model: Model) -> Text:
     """What the chosen row has no room for."""
-    row = None if model.in_backends else model.chosen
-    if row is None:
+    if model.question is not None:
+        return Text(model.question.words, "bold red")
+    if model.in_backends:
+        states = [f"{row['name']}: {row['state']}" for row in model.backends if row["name"] == model.backend]
+        return Text("".join(states), "dim")
+    if (row := model.chosen) is None:
         return Text()
     known = (("request", "request_id"), ("by", "principal"), ("tag", "tag"), ("from", "source"), ("uses", "uses"))
     said = [f"{words} {row[key]}" for words, key in known if row.get(key)]
     return Text("  ".join(said), "dim")
 
 
-def _last_line(model: Model, frame: Frame) -> Text:
+def _last_line(model: Model) -> Text:
     if (question := model.question) is not None:
-        rest = (
-            f" {question.typed}▏ enter does it, escape does not"
-            if question.number
-            else "  y does it, any other key does not"
-        )
-        return Text(question.words, "bold red").append(rest, "bold")
+        if question.number:
+            return Text(f"{question.typed}▏", "bold").append("   enter does it, escape does not", "dim")
+        return Text("y does it, any other key does not", "bold")
     if model.message:
         return Text(model.message, "bold")
     return Text(HINTS, "dim")
@@ -232,10 +234,9 @@ def _line(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]
 
 
 def _marked(line: Text, chosen: bool, in_focus: bool) -> Text:
-    marked = Text("▸ " if chosen else "  ").append_text(line)
     if chosen and in_focus:
-        marked.stylize("reverse")
-    return marked
+        return Text(f"▸ {line.plain}", "reverse")
+    return Text("▸ " if chosen else "  ").append_text(line)
 
 
 def _first(at: int, total: int, seen: int) -> int:
