@@ -102,6 +102,7 @@ class Pooler:
         self._install(self.config, parts, files)
         self._burial = asyncio.get_running_loop().create_task(self._bury(self._state.backends() - parts.keys()))
         await asyncio.gather(*self._announcements, self._health.pooler(True))
+        await self._data.exchanges.serve_neighbours(self.address, self._state.path, settings.vanished_seconds)
         await asyncio.gather(self._server.start(), admin.start())
         log.info("listening", address=self.address, http=self.http_address, admin=admin.address, backends=len(parts))
 
@@ -139,7 +140,8 @@ class Pooler:
         if self._readings:
             await asyncio.wait(self._readings)  # what they removed has been draining for longer than the others
         if self._server is not None and self._admin is not None:
-            await asyncio.gather(self._server.stop(LAST_WORDS_SECONDS), self._admin.stop(LAST_WORDS_SECONDS))
+            ends = (self._server.stop, self._admin.stop, self._data.exchanges.close)
+            await asyncio.gather(*(end(LAST_WORDS_SECONDS) for end in ends))
         if self._kept is not None:
             await self._kept.close()
         await asyncio.gather(*self._announcements)

@@ -30,6 +30,12 @@ log = Logger(__name__)
 OPEN_PAUSE_SECONDS = 0.1
 """Between two attempts to open a stream; while nobody listens at all, gRPC itself makes longer ones."""
 
+NEARER_SECONDS = 0.1
+"""After how long it is tried to come nearer: the first answers of a cold frontend go before."""
+
+NEARER_SECONDS_MAX = 60.0
+"""The longest pause between two attempts, where the pooler's socket cannot be reached, as from another container."""
+
 
 class PoolerClient:
     """The one way to the pooler. `start` on a running loop before use, `close` when done."""
@@ -45,6 +51,7 @@ class PoolerClient:
         self._exchange: Exchange | None = None
         self._opening: asyncio.Task[None] | None = None
         self._leaving: list[Exchange] = []
+        self._approach: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self.runs = Runs(self._way, self._admitted, result_bytes_max)
         self.conversations = Conversations(self._way)
@@ -69,10 +76,7 @@ class PoolerClient:
         self._lost = on_lost
 
     async def close(self) -> None:
-        tasks = [task for task in (self._following, self._opening) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled(self._following, self._opening, self._approach)
         await self.runs.close()
         for exchange in (*self._leaving, *([self._exchange] if self._exchange else [])):
             await exchange.close()
@@ -167,8 +171,50 @@ class PoolerClient:
                 await exchange.close()
         log.info("connected", pooler=self._way.address, boot_id=exchange.boot_id)
         self._take_on(exchange)
+        if exchange.local_address:
+            await cancelled(self._approach)
+            self._approach = asyncio.create_task(self._come_nearer(exchange))
 
     def _take_on(self, exchange: Exchange) -> None:
         """Calls take this stream from now on; the one before still answers those that it has."""
-        self._leaving = [old for old in (*self._leaving, self._exchange) if old is not None and not old.ended]
-        self._exchange = exchange
+        before, self._exchange = self._exchange, exchange
+        if before is not None:
+            before.retire()
+        self._leaving = [old for old in (*self._leaving, before) if old is not None and not old.ended]
+
+    async def _come_nearer(self, exchange: Exchange) -> None:
+        """Changes over to the socket that the pooler of this stream has for its neighbours, if it can be reached."""
+        pause = NEARER_SECONDS
+        while exchange.usable:
+            await asyncio.sleep(pause)
+            try:
+                async with asyncio.timeout(OPEN_SECONDS):
+                    nearer = await self._reach_nearer(exchange)
+            except (OSError, PoolerError, Interrupted, TimeoutError) as error:
+                pause = min(max(2 * pause, 1.0), NEARER_SECONDS_MAX)
+                log.info("no nearer way to the pooler", cause=str(error) or "no answer in time", again_in_seconds=pause)
+                continue
+            log.info("connected", pooler=exchange.local_address, boot_id=nearer.boot_id)
+            self._take_on(nearer)
+
+    async def _reach_nearer(self, exchange: Exchange) -> Exchange:
+        # Not at the top: where there is no neighbour, and in a function that lives for one call, nobody pays for it.
+        from frontend.pooler_client.http2_line import connect
+
+        nearer = Exchange(await connect(exchange.local_address), self._terms, self._lost)
+        try:
+            await nearer.greet()
+        finally:
+            if nearer.boot_id != exchange.boot_id:
+                await nearer.close()
+        if nearer.boot_id != exchange.boot_id:
+            raise Interrupted("another process has its socket", sent=False)
+        return nearer
+
+
+async def cancelled(*tasks: "asyncio.Task[None] | None") -> None:
+    """Ends these tasks, and waits until they have ended."""
+    found = [task for task in tasks if task is not None]
+    for task in found:
+        task.cancel()
+    await asyncio.gather(*found, return_exceptions=True)

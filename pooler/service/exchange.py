@@ -151,7 +151,7 @@ class Exchange:
         self._greeted = True
         self._near = hello.near
         self._sending = Sending(hello.call_window_bytes or WINDOW_BYTES)
-        self._say(pb.ServerFrame(hello=self._home.hello(hello.reached_as)))
+        self._say(pb.ServerFrame(hello=self._home.hello(self._line, hello.reached_as)))
 
     def _call(self, call: pb.ExchangeCall) -> None:
         call_id = call.id

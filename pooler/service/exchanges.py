@@ -4,12 +4,14 @@ It knows every exchange that is open, by whatever line it came, and none of thei
 """
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from pooler.runtime.dispatch import Dispatcher
 from pooler.runtime.turns import Outcome
 from pooler.service import convert
 from pooler.service.exchange import VERSION, Exchange, Limits
 from pooler.service.line import Line
+from pooler.service.neighbours import Neighbours
 from pooler.service.writes import REMEMBERED_SECONDS, UnderWay, Writes
 from protos.penstock.v1 import pooler_pb2 as pb
 
@@ -22,6 +24,20 @@ class Exchanges:
         self._limits = limits
         self._boot_id = boot_id
         self._open: set[Exchange] = set()
+        self._address = ""
+        self._neighbours: Neighbours | None = None
+
+    async def serve_neighbours(self, address: str, folder: Path, vanished_seconds: float) -> None:
+        """Lets frontends on this machine come nearer. `address`: where the pooler serves gRPC to everybody."""
+        self._address = address
+        bytes_max = self._limits.request_bytes_max
+        self._neighbours = Neighbours(folder / "exchange.sock", self.open, bytes_max, vanished_seconds)
+        await self._neighbours.open()
+
+    async def close(self, grace_seconds: float) -> None:
+        """Sends neighbours away; those whose last answers have not left yet get so long."""
+        if self._neighbours is not None:
+            await self._neighbours.close(grace_seconds)
 
     def open(self, line: Line) -> Exchange:
         """A new exchange on this line, until it says `forget`."""
@@ -43,16 +59,21 @@ class Exchanges:
         for exchange in self._open:
             exchange.invalidate(tags, everything)
 
-    def hello(self, reached_as: str) -> pb.ServerHello:
+    def hello(self, line: Line, reached_as: str) -> pb.ServerHello:
         """`reached_as`: by what address the client came, as far as it says."""
-        del reached_as
+        near = line.from_this_machine and self._is_reached_directly(reached_as)
         return pb.ServerHello(
             version=VERSION,
             boot_id=self._boot_id,
             calls_max=self._limits.calls_max,
             request_bytes_max=self._limits.request_bytes_max,
+            local_address=self._neighbours.address if near and self._neighbours is not None else "",
             remembers_ms=round(REMEMBERED_SECONDS * 1000),
         )
+
+    def _is_reached_directly(self, reached_as: str) -> bool:
+        """Whoever came by another port came through something that was put there on purpose, and stays with it."""
+        return reached_as.startswith("unix:") or reached_as.rpartition(":")[2] == self._address.rpartition(":")[2]
 
     def send(
         self, message: pb.CallRequest, deliver: Callable[[Outcome], None], rpc_seconds: float | None = None

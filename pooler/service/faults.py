@@ -15,13 +15,17 @@ from pooler.service import convert
 DOMAIN = "penstock"
 
 
-async def abort(context: grpc.aio.ServicerContext[Any, Any], fault: Fault, spent: Timing | None = None) -> NoReturn:
-    """Ends the call with the fault's status. Where its time went stands in the ErrorInfo's metadata."""
+def status_of(fault: Fault, spent: Timing | None = None) -> status_pb2.Status:
+    """A fault as gRPC says it. Where the call's time went stands in the ErrorInfo's metadata."""
     metadata: Mapping[str, str] = fault.metadata
     if spent is not None:
         metadata = {**metadata, **{name: str(value) for name, value in convert.microseconds(spent).items()}}
     detail = AnyMessage()
     detail.Pack(error_details_pb2.ErrorInfo(reason=fault.reason, domain=DOMAIN, metadata=metadata))
-    status = status_pb2.Status(code=convert.CODES[fault.reason], message=fault.message, details=[detail])
-    await context.abort_with_status(rpc_status.to_status(status))
+    return status_pb2.Status(code=convert.CODES[fault.reason], message=fault.message, details=[detail])
+
+
+async def abort(context: grpc.aio.ServicerContext[Any, Any], fault: Fault, spent: Timing | None = None) -> NoReturn:
+    """Ends the call with the fault's status."""
+    await context.abort_with_status(rpc_status.to_status(status_of(fault, spent)))
     raise AssertionError("abort_with_status raises")

@@ -6,11 +6,15 @@ asked for when the one before has left, with all that has come together meanwhil
 
 import asyncio
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 
 from pooler.errors import Fault
 from pooler.service.exchange import Exchange
+
+THIS_MACHINE = ("ipv4:127.", "ipv6:[::1]", "unix:")
+"""How a peer's address begins that came over loopback."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -26,6 +30,10 @@ class GrpcioLine:
         self._wake = asyncio.Event()
         self._may_read = asyncio.Event()
         self._may_read.set()
+
+    @property
+    def from_this_machine(self) -> bool:
+        return unquote(self._context.peer()).startswith(THIS_MACHINE)
 
     @property
     def ready(self) -> bool:

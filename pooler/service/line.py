@@ -16,6 +16,10 @@ class Line(Protocol):
     """
 
     @property
+    def from_this_machine(self) -> bool:
+        """Whether the client is on this machine, and might be served nearer by."""
+
+    @property
     def ready(self) -> bool:
         """Whether it takes a message now. After one it may be full until the next `flush`."""
 

@@ -1,0 +1,45 @@
+"""gRPC's own framing of messages: a byte that says whether it is compressed, four of length, the message.
+
+From gRPC over HTTP/2, https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md. It holds at most one message.
+"""
+
+PREFIX_BYTES = 5
+
+
+class FramingError(Exception):
+    """What came is no message that can be taken."""
+
+
+def framed(message: bytes) -> bytes:
+    """A message as it travels."""
+    return len(message).to_bytes(PREFIX_BYTES, "big") + message  # the first byte of five is 0: not compressed
+
+
+class Messages:
+    """Puts messages together from pieces of any size."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._partial = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that are complete with these bytes. Raises FramingError; nothing can be fed after that."""
+        if self._partial:
+            self._partial += data
+            data = bytes(self._partial) if len(self._partial) >= self._wanted(self._partial) else b""
+        complete, at = [], 0
+        while len(data) - at >= PREFIX_BYTES and len(data) - at >= (size := self._wanted(data, at)):
+            complete.append(data[at + PREFIX_BYTES : at + size])
+            at += size
+        if data:
+            self._partial = bytearray(data[at:])
+        return complete
+
+    def _wanted(self, data: bytes | bytearray, at: int = 0) -> int:
+        """How many bytes the message that begins here takes, its prefix included; at least the prefix."""
+        if len(data) - at < PREFIX_BYTES:
+            return PREFIX_BYTES
+        size = int.from_bytes(data[at + 1 : at + PREFIX_BYTES], "big")
+        if data[at] or size > self._bytes_max:
+            raise FramingError(f"a message of {size} bytes, of which at most {self._bytes_max} are taken, uncompressed")
+        return PREFIX_BYTES + size

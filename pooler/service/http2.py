@@ -1,0 +1,208 @@
+"""gRPC over HTTP/2 on asyncio's own transports, for `Exchange` alone: the pooler's end of a neighbour's connection.
+
+The frames of HTTP/2 are h2's business; here stands who may come in, and who is sent away. A connection carries one
+exchange at a time. Whatever a client sends takes no more memory than its window, one message and a few answers that it
+has not read, and ends nothing but its own connection.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import structlog
+from h2 import events
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes
+
+from pooler.service.exchange import Exchange
+from pooler.service.framing import UNIMPLEMENTED
+from pooler.service.http2_line import BEGINNING, Headers, Http2Line, trailers
+from pooler.service.line import Line
+
+log = structlog.get_logger(__name__)
+
+EXCHANGE = "/penstock.v1.PoolerService/Exchange"
+WINDOW_BYTES = 4 << 20
+"""How much a client may send ahead of what was taken."""
+FRAME_BYTES = 1 << 20
+"""A batch of ours in one frame: h2 takes some ten microseconds for each."""
+HIGH_WATER_BYTES = 256 << 10
+"""When so much is in the transport, its line has no room."""
+UNREAD_BYTES_MAX = HIGH_WATER_BYTES + (4 << 20)
+"""Beyond that it is acknowledgements which pile up: of pings and settings that a client sends and does not read."""
+REQUEST_SECONDS = 10.0
+"""How long a new connection may take to say what it wants."""
+PING_SHARE = 2 / 3
+"""Of the time after which a silent client counts as gone, it is pinged after this share, and has the rest to reply."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection. `accept` makes a stream an exchange; `gone` hears when all is over."""
+
+    def __init__(
+        self,
+        accept: Callable[[Line], Exchange],
+        gone: Callable[["Connection"], None],
+        message_bytes_max: int,
+        vanished_seconds: float,
+    ) -> None:
+        self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+        self.writable = True
+        self._accept = accept
+        self._gone = gone
+        self._message_bytes_max = message_bytes_max
+        self._vanished_seconds = vanished_seconds
+        self._line: Http2Line | None = None
+        self._heard = False
+        self._loop = asyncio.get_running_loop()
+        self._watch = self._loop.call_later(REQUEST_SECONDS, self.abort)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an exchange is open on it."""
+        return self._line is not None
+
+    # What the transport tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by descent
+        self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self.h2.initiate_connection()
+        self.h2.update_settings({
+            SettingCodes.MAX_CONCURRENT_STREAMS: 1,
+            SettingCodes.INITIAL_WINDOW_SIZE: WINDOW_BYTES,
+            SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES,
+        })  # fmt: skip
+        self.h2.increment_flow_control_window(WINDOW_BYTES)
+        self.send()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        try:
+            for event in self.h2.receive_data(data):
+                self._take(event)
+        except ProtocolError as error:
+            log.info("a neighbour broke HTTP/2", cause=str(error) or type(error).__name__)
+            self.close()
+            return
+        self.send()
+        if (unread := self._transport.get_write_buffer_size()) > UNREAD_BYTES_MAX:
+            log.info("a neighbour does not read what it is answered", unread_bytes=unread)
+            self.abort()
+
+    def pause_writing(self) -> None:
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        if self._line is not None:
+            self._line.room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._watch.cancel()
+        self._lose_line()
+        self._gone(self)
+
+    # What its line and its owner want
+
+    def send(self) -> None:
+        """Writes what HTTP/2 has ready."""
+        if (data := self.h2.data_to_send()) and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def acknowledge(self, count: int, stream_id: int) -> None:
+        """So many bytes were taken: the client may send as many more."""
+        self.h2.acknowledge_received_data(count, stream_id)
+
+    def line_is_over(self, line: Http2Line) -> None:
+        """Its end was sent; the connection may carry another stream."""
+        if self._line is not line:
+            return
+        if not line.half_closed:
+            self._reset(line.stream_id, ErrorCodes.NO_ERROR)  # as gRPC says that it reads no further
+        self._lose_line()
+
+    def close(self) -> None:
+        """Says what there is to be said, and closes."""
+        self.send()
+        self._lose_line()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Closes without a word."""
+        self._lose_line()
+        self._transport.abort()
+
+    # HTTP/2
+
+    def _take(self, event: events.Event) -> None:
+        line = self._line
+        match event:
+            case events.RequestReceived(headers=headers, stream_id=stream_id):
+                self._request(stream_id, {str(name): str(value) for name, value in headers})
+            case events.WindowUpdated() | events.RemoteSettingsChanged():
+                if line is not None:
+                    line.room()
+            case events.ConnectionTerminated() if line is None:
+                self.close()
+            case events.DataReceived(stream_id=stream_id, data=data, flow_controlled_length=counted):
+                if line is not None and line.stream_id == stream_id:
+                    line.receive(data, counted)
+                else:
+                    self.acknowledge(counted, stream_id)
+            case events.StreamEnded(stream_id=stream_id) if line is not None and line.stream_id == stream_id:
+                line.half_close()
+            case events.StreamReset(stream_id=stream_id) if line is not None and line.stream_id == stream_id:
+                self._lose_line()
+
+    def _request(self, stream_id: int, headers: dict[str, str]) -> None:
+        if self._line is not None:
+            self._reset(stream_id, ErrorCodes.REFUSED_STREAM)
+        elif headers.get(":method") != "POST" or not headers.get("content-type", "").startswith("application/grpc"):
+            self._refuse(stream_id, [(":status", "415")])
+        elif headers.get(":path") != EXCHANGE:
+            sentence = f"Only {EXCHANGE} is served here; everything else at the pooler's own address."
+            self._refuse(stream_id, BEGINNING + trailers(UNIMPLEMENTED, sentence))
+        else:
+            self.h2.send_headers(stream_id, BEGINNING)
+            self._line = Http2Line(self, stream_id, self._message_bytes_max)
+            self._line.carry(self._accept(self._line))
+            self._watch.cancel()
+            self._watch = self._loop.call_later(self._vanished_seconds * PING_SHARE, self._ask_for_a_sign)
+
+    def _refuse(self, stream_id: int, headers: Headers) -> None:
+        self.h2.send_headers(stream_id, headers, end_stream=True)
+        self._reset(stream_id, ErrorCodes.NO_ERROR)
+
+    def _reset(self, stream_id: int, code: ErrorCodes) -> None:
+        try:
+            self.h2.reset_stream(stream_id, code)
+        except ProtocolError:
+            return  # closed by the client already
+        self.send()
+
+    def _lose_line(self) -> None:
+        if self._line is not None:
+            line, self._line = self._line, None
+            line.lose()
+
+    # A client that is gone without a word
+
+    def _ask_for_a_sign(self) -> None:
+        if self._heard:
+            self._heard = False
+            self._watch = self._loop.call_later(self._vanished_seconds * PING_SHARE, self._ask_for_a_sign)
+            return
+        self.h2.ping(b"penstock")
+        self.send()
+        self._watch = self._loop.call_later(self._vanished_seconds * (1 - PING_SHARE), self._expect_a_sign)
+
+    def _expect_a_sign(self) -> None:
+        if self._heard:
+            self._ask_for_a_sign()
+        else:
+            log.info("a neighbour has vanished", silent_seconds=self._vanished_seconds)
+            self.abort()
