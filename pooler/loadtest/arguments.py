@@ -121,9 +121,13 @@ def _template(text: Any, places: Mapping[str, Any]) -> Make:
         raise ValueError(f"template has a place {min(missing)!r} that nothing is said of")
     if idle := places.keys() - named:
         raise ValueError(f"template has no place {min(idle)!r}")
-    makes = {name: _make(given) for name, given in places.items()}
-    text.format(**{name: make(Random(0)) for name, make in makes.items()})  # noqa: S311 - a plan's fault, found early
-    return lambda chance: text.format(**{name: make(chance) for name, make in makes.items()})
+
+    def filling() -> Make:
+        makes = {name: _make(given) for name, given in places.items()}
+        return lambda chance: text.format(**{name: make(chance) for name, make in makes.items()})
+
+    filling()(Random(0))  # noqa: S311 - once on trial, so that a place that does not fit its value is found early
+    return filling()
 
 
 _MAKERS: Mapping[str, Callable[..., Make]] = {

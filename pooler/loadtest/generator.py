@@ -13,6 +13,8 @@ from pooler.loadtest.calls import Arrival
 from pooler.loadtest.tally import Tally
 from pooler.service.load import NO_ANSWER, SILENCE_SECONDS, Leave, LoadAnswer, LoadCall, LoadWay
 
+EARLY_SECONDS = 1e-6
+"""A call may leave so much too early: less cannot be waited for, where a clock's own steps are larger."""
 BURST = 32
 """Calls in a row before answers get their turn, when it is behind."""
 
@@ -51,7 +53,7 @@ class Generator:
         """Sends each at its moment. Raises Overflow."""
         sent_in_a_row = 0
         for call in calls:
-            while (ahead := call.at - self.now) > 0:
+            while (ahead := call.at - self.now) > EARLY_SECONDS:
                 await asyncio.sleep(ahead)
                 sent_in_a_row = 0
             if sent_in_a_row == BURST:
@@ -82,7 +84,7 @@ class Generator:
                 f"{self._in_flight_max:,} calls had no answer at {self.now:.1f} s: offer less, shorten "
                 "`timeout_seconds`, or raise `in_flight_max`"
             )
-        late = self.now - call.at
+        late = max(0.0, self.now - call.at)
         self._last += 1
         number = self._last
         self._tally.sent(call, late)

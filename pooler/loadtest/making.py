@@ -6,6 +6,7 @@ import resource
 import signal
 from collections.abc import Sequence
 
+import orjson
 import uvloop
 from rich.console import Console
 
@@ -31,7 +32,7 @@ async def _make(plan: Plan, console: Console, find_limit: bool) -> Result:
     try:
         await target.open()
         plan = fitted(plan, await target.catalogue())
-        console.print(_announced(plan, target), markup=False)
+        console.print(_announced(plan, target), markup=False, soft_wrap=True)
         run = Run(plan, target, _search(plan) if find_limit else Planned(plan.steps))
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, run.stop)
         showing = asyncio.create_task(shown(run, console)) if console.is_terminal else None
@@ -70,7 +71,7 @@ def _announced(plan: Plan, target: Target) -> str:
 
 
 def _call(spec: CallSpec) -> str:
-    arguments = " ".join(f"{name}={given}" for name, given in spec.arguments.items())
+    arguments = " ".join(f"{name}={orjson.dumps(given).decode()}" for name, given in spec.arguments.items())
     return f"{spec.operation} {arguments}".strip()
 
 

@@ -14,7 +14,7 @@ import orjson
 
 from pooler.loadtest.mcp_messages import Json, Said, answer_of, offered, result_in
 from pooler.loadtest.plan import Where, without_credentials
-from pooler.service.load import NO_ANSWER, WAY_BROKEN, Done, Leave, LoadAnswer, LoadCall, LoadError, LoadWay
+from pooler.service.load import TIMED_OUT, WAY_BROKEN, Done, Leave, LoadAnswer, LoadCall, LoadError, LoadWay
 from pooler.service.load_watch import Offered
 
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
@@ -97,7 +97,7 @@ class McpWay(LoadWay):
             async with asyncio.timeout(call.timeout_ms / 1000):
                 result = await self._ask(call.tenant, "tools/call", params, number, handle)
         except TimeoutError:
-            return LoadAnswer(NO_ANSWER)
+            return LoadAnswer(TIMED_OUT)
         except Said as said:
             return LoadAnswer(said.outcome)
         except (aiohttp.ClientError, OSError):

@@ -119,7 +119,7 @@ class Plan(_Part, frozen=True):
     seed: int = Field(default=1, description="What every moment, choice and argument is drawn from.")
     arrivals: Literal["poisson", "even"] = Field(default="poisson", description="How calls come at a rate.")
     steps: tuple[Step, ...] = Field(
-        default=(Step(rate=20, seconds=15),), min_length=1, max_length=200, description="Rates, one after the other."
+        default=(Step(rate=20, seconds=15),), max_length=200, description="Rates, one after the other."
     )
     calls: tuple[CallSpec, ...] = Field(default=(), max_length=200, description="The mix; none: one is found.")
     tenants: dict[str, TenantSpec] = Field(default_factory=dict, description="Who calls; none: one nameless tenant.")
@@ -135,6 +135,13 @@ class Plan(_Part, frozen=True):
     in_flight_max: int = Field(
         default=50_000, ge=1, le=1_000_000, description="Calls without an answer; one more makes the run invalid."
     )
+
+    @model_validator(mode="after")
+    def _has_steps(self) -> Self:
+        # Not by its least length: a fault inside of a step would then be told as no steps at all, too.
+        if not self.steps:
+            raise ValueError("steps must not be empty; add one, {rate: 20, seconds: 15}")
+        return self
 
     @property
     def seconds(self) -> float:

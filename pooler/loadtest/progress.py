@@ -45,7 +45,7 @@ def _figures(run: Run) -> RenderableType:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("offered", "good", "p50", "p99", "under way", "so far"):
         table.add_column(name, justify="left" if name == "so far" else "right", min_width=9)
-    times = [latency.at(percentile) if len(latency) else None for percentile in (50, 99)]
+    times = latency.percentiles(50, 99)
     so_far = ", ".join(f"{words.count(n)} {words.outcome(name)}" for name, n in run.tally.outcomes.most_common(5))
     table.add_row(
         words.rate(due), words.rate(good), *map(words.milliseconds, times), words.count(run.tally.under_way), so_far

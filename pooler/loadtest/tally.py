@@ -198,7 +198,7 @@ def _figures(cells: Iterable[_Cell], seconds: float) -> Figures:
 
 
 def _moment(each: _Slice, at: float, seconds: float, under_way: int) -> Moment:
-    some = len(each.latency) > 0
+    p50, p99 = each.latency.percentiles(50, 99)
     return Moment(
         at_s=at,
         seconds=seconds,
@@ -207,6 +207,6 @@ def _moment(each: _Slice, at: float, seconds: float, under_way: int) -> Moment:
         failed=each.failed,
         vanished=each.vanished,
         under_way=under_way,
-        p50_ms=each.latency.at(50) if some else None,
-        p99_ms=each.latency.at(99) if some else None,
+        p50_ms=p50,
+        p99_ms=p99,
     )

@@ -30,6 +30,8 @@ WAY_BROKEN = "WAY_BROKEN"
 """The connection or the stream ended under the call."""
 NO_ANSWER = "NO_ANSWER"
 """The call's time was long over."""
+TIMED_OUT = "TIMED_OUT"
+"""Its caller's time was over, who had no way to say how long that was."""
 INPUT_REQUIRED = "INPUT_REQUIRED"
 """The operation asks its user something: a load test has nobody to answer."""
 SILENCE_SECONDS = 2.0
