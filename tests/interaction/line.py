@@ -16,8 +16,8 @@ import yaml
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from frontend.server import Server
 from frontend.config import Settings
+from frontend.server import Server
 from pooler.app import Pooler
 from pooler.backends.simulated.adapter import SimulatedAdapter
 from pooler.backends.simulated.system import System
@@ -189,10 +189,11 @@ class Line:
         file.write_text(yaml.safe_dump({**document, **configuration}))
         await self.pooler.reload(load(file))
 
-    async def start_frontend(self, **settings: Any) -> None:
+    async def start_frontend(self, host: type[Server] = Server, **settings: Any) -> None:
+        """`host`: what serves it."""
         if not self.relay.address:
             await self.relay.open()
-        server = Server(Settings.model_validate({"listen": "127.0.0.1:0", "pooler": self.relay.address, **settings}))
+        server = host(Settings.model_validate({"listen": "127.0.0.1:0", "pooler": self.relay.address, **settings}))
         self.frontends.append(server)
         self._serving.append(asyncio.create_task(server.serve()))
         async with asyncio.timeout(PATIENCE_SECONDS):

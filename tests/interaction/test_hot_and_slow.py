@@ -48,6 +48,19 @@ async def test_every_request_is_answered_alike_on_both_ways(both: dict[str, Pair
     assert mended == set(), "taken out of `known.py`, this is kept"
 
 
+@pytest.mark.parametrize("family", ["calls", "messages"])
+async def test_the_short_way_under_somebody_elses_server_answers_alike_too(both: dict[str, Pair], family: str) -> None:
+    found, hot_ones = {}, 0
+    for case in CORPUS[family]:
+        if "open" in case.settings and case.name.startswith("modern") and case.name not in KNOWN:
+            hot, slow = await both["foreign"].send(case)
+            hot_ones += hot.hot
+            if unlike := compared(hot, slow):
+                found[case.name] = unlike
+    assert found == {}
+    assert hot_ones > 20
+
+
 def misled(case: Case, hot: Outcome) -> list[str]:
     """Whether what came the short way is what has to, and nothing else."""
     if case.hot is None or hot.hot == case.hot:

@@ -15,7 +15,7 @@ from uvicorn.server import ServerState
 from frontend.hot import protocol
 from frontend.pooler_client import client
 from tests.interaction.differential.case import STATELESS_ERAS, Case
-from tests.interaction.differential.likeness import differences, told
+from tests.interaction.differential.likeness import unlike
 from tests.interaction.differential.pair import Pair, compared, pairs
 from tests.interaction.differential.raw_client import hear
 from tests.interaction.differential.request import filled
@@ -69,12 +69,12 @@ async def connected(both: Pair) -> tuple[asyncio.StreamReader, asyncio.StreamWri
 
 def under_way(both: Pair) -> int:
     """How many calls the short way's frontend has on its hands, whoever carries them."""
-    return len(both.hot.line.frontends[both.hot.number].frontend.watch)
+    return len(both.hot.server.frontend.watch)
 
 
 async def nothing_left(both: Pair) -> None:
     """Waits until nobody remembers a caller: neither the frontend, nor its way, nor the pool, nor the system."""
-    server = both.hot.line.frontends[both.hot.number]
+    server = both.hot.server
     line = both.hot.line
     await eventually(lambda: not (server.server_state.connections or server.server_state.tasks))
     await eventually(lambda: under_way(both) == server.frontend._pooler.under_way == 0)
@@ -133,7 +133,7 @@ async def test_a_server_that_stops_answers_what_is_under_way_and_closes(both: Pa
     idle, _ = await connected(both)
     answered = asyncio.create_task(hear(both.hot.address, [call(both, era, "work", {"seconds": 0.3})]))
     await eventually(lambda: both.hot.line.system().counts().busy == 1)
-    server = both.hot.line.frontends[both.hot.number]
+    server = both.hot.server
     before = server.frontend.desk.answered
     server.should_exit = True
     heard = await answered
@@ -224,7 +224,7 @@ async def test_a_call_too_many_is_refused_alike(tmp_path: Path, era: str) -> Non
             writer.transport.abort()
     (hot,), (slow,) = (each.answers for each in heard)
     assert b"TOO_MANY_CALLS" in hot.body
-    assert differences(told(hot), told(slow)) == []
+    assert unlike(hot, slow) == []
 
 
 async def test_a_connection_too_many_is_refused_alike(tmp_path: Path, era: str) -> None:
@@ -233,7 +233,7 @@ async def test_a_connection_too_many_is_refused_alike(tmp_path: Path, era: str) 
         heard = []
         for way in (narrow.hot, narrow.slow):
             host, _, port = way.address.rpartition(":")
-            state = way.line.frontends[way.number].server_state
+            state = way.server.server_state
             idle = [await asyncio.open_connection(host, int(port)) for _ in range(CONNECTIONS_OF_ONE_CALL)]
             await eventually(partial(_has_connections, state, CONNECTIONS_OF_ONE_CALL))
             raw = STATELESS_ERAS[era]("echo", {"value": "x"}).and_header("connection", "close").raw()
@@ -242,4 +242,4 @@ async def test_a_connection_too_many_is_refused_alike(tmp_path: Path, era: str) 
                 writer.transport.abort()
     (hot,), (slow,) = (each.answers for each in heard)
     assert hot.code == 503
-    assert differences(told(hot), told(slow)) == []
+    assert unlike(hot, slow) == []

@@ -78,6 +78,7 @@ TEXTS: dict[str, str] = {
 
 PLAIN: dict[str, Any] = {
     "echo": {"value": "x"},
+    "alone": {"value": "x"},
     "rows": {"count": 3},
     "write": {"count": 2},
     "shaped": {"value": {"kind": "a", "size": 3, "tags": ["x", "y"]}},
@@ -136,9 +137,11 @@ def plain() -> Cases:
     """What the short way is for."""
     for era, call in MORE_ERAS.items():
         for name, arguments in PLAIN.items():
-            # Older revisions go the long way, and so do tools that are offered as tasks.
-            hot = era in STATELESS_ERAS and name != "long"
-            yield one(f"{era}: {name}", _shown(call(name, arguments)), hot, EVERYWHERE)
+            # Older revisions go the long way, and so do tools that are offered as tasks; in a conversation, all but
+            # those that are declared short.
+            hot = name == "echo" if era == "conversation" else era in STATELESS_ERAS and name != "long"
+            settings = EVERYWHERE if era != "conversation" else EVERYWHERE[:2]
+            yield one(f"{era}: {name}", _shown(call(name, arguments)), hot, settings)
 
 
 def values() -> Cases:

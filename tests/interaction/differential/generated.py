@@ -183,7 +183,7 @@ def cases(draw: st.DrawFn) -> Case:
     if not all(each.whole and not each.broken for each in readings):
         # What follows a request without an end has none of its own.
         drawn, readings = drawn[:1], readings[:1]
-    raw, settings = b"".join(drawn), draw(st.sampled_from(EVERYWHERE))
+    raw, settings = b"".join(drawn), draw(st.sampled_from((*EVERYWHERE, "foreign")))
     pieces: tuple[bytes, ...] = (raw,)
     if not readings[0].broken and draw(st.integers(0, 5)) == 0:
         cuts = sorted(draw(st.lists(st.integers(0, len(raw)), min_size=1, max_size=4)))

@@ -22,6 +22,21 @@ _PAUSE_IN_TEXT = re.compile(r"again in [\d.]+ s")
 _HANDLE = re.compile(rb"[\w.-]{20,}")
 
 
+def unlike(hot: Answer, slow: Answer, at: str = "") -> list[str]:
+    """Where a client can tell two answers from one another; empty where it cannot.
+
+    In a conversation a client takes either form: one message, or a stream that could be gone on with and ends with it.
+    """
+    if _is_resumable(slow) and not _is_resumable(hot):
+        response = slow.body.split(b"\r\n\r\n")[-2].rpartition(b"data: ")[2]
+        return differences((hot.status, _json(hot.body)), (slow.status, _json(response)), at)
+    return differences(told(hot), told(slow), at)
+
+
+def _is_resumable(answer: Answer) -> bool:
+    return answer.header(b"content-type").startswith(b"text/event-stream") and answer.body.startswith(b"id: ")
+
+
 def told(answer: Answer) -> tuple[Any, ...]:
     """An answer as its client can tell it from another."""
     return answer.status, tuple(_header(each, answer) for each in answer.headers), _body(answer), answer.interim

@@ -6,7 +6,8 @@ from typing import Any
 
 OPERATIONS: dict[str, dict[str, Any]] = {
     # Answered by a system in this process, which is quick
-    "echo": {"backend": "sim", "method": "echo", "arguments": {"value": {}}, "effect": "read"},
+    "echo": {"backend": "sim", "method": "echo", "arguments": {"value": {}}, "effect": "read", "share": True},
+    "alone": {"backend": "sim", "method": "echo", "arguments": {"value": {}}, "effect": "read"},
     "rows": {
         "backend": "sim",
         "method": "rows",
@@ -101,7 +102,7 @@ OPERATIONS["blocks"]["returns"] = "content"
 
 CONFIGURATION: dict[str, Any] = {
     "backends": {
-        "sim": {"kind": "simulated", "pool": {"cap": 2, "warm": 1}, "sessions": True},
+        "sim": {"kind": "simulated", "streams": 4, "pool": {"cap": 2, "warm": 1}, "sessions": True},
         "worker": {
             "kind": "process",
             "command": [sys.executable, str(Path(__file__).with_name("worker.py"))],

@@ -14,8 +14,10 @@ from typing import Any
 import httpx2 as httpx
 import structlog
 
+from frontend.server import Server
 from tests.interaction.differential.case import Case
-from tests.interaction.differential.likeness import differences, told
+from tests.interaction.differential.foreign import ForeignHost
+from tests.interaction.differential.likeness import differences, unlike
 from tests.interaction.differential.offer import CONFIGURATION
 from tests.interaction.differential.raw_client import Heard, hear
 from tests.interaction.differential.request import PLACES, filled, modern
@@ -40,7 +42,10 @@ GUARDED: dict[str, Any] = {
 STATELESS: dict[str, Any] = {"conversations": False}
 """The revision before has no conversations here."""
 
-SETTINGS = {"open": OPEN, "guarded": GUARDED, "stateless": STATELESS}
+FOREIGN: dict[str, Any] = {"host": ForeignHost}
+"""The short way's frontend stands behind somebody else's server."""
+
+SETTINGS = {"open": OPEN, "guarded": GUARDED, "stateless": STATELESS, "foreign": FOREIGN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +57,18 @@ class Outcome:
     hot: int
     """How many answers came the short way."""
 
-    def told(self) -> tuple[Any, ...]:
-        """All that must be the same on both ways."""
-        return tuple(told(each) for each in self.heard.answers), self.heard.kept, tuple(self.calls.items())
-
 
 @dataclass
 class Way:
-    """One frontend of a pair, by its place in the line, and what is known only of this one."""
+    """One frontend of a pair, and what is known only of this one."""
 
     line: Line
-    number: int
+    server: Server
     places: dict[str, str] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
-        return self.line.frontends[self.number].address
+        return self.server.address
 
     async def prepare(self, tokens: Sequence[str], conversations: bool) -> None:
         """Waits until there is a catalogue, and begins the conversations that requests may name."""
@@ -102,7 +103,7 @@ class Way:
 
     async def _forgotten(self) -> None:
         """Waits until nothing of the client is left in the frontend."""
-        state = self.line.frontends[self.number].server_state
+        state = self.server.server_state
         async with asyncio.timeout(PATIENCE_SECONDS):
             while state.connections or state.tasks:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0)
@@ -111,7 +112,7 @@ class Way:
         return {name: driver.calls_total for name, driver in self.line.pooler._drivers.items()}
 
     def _hot(self) -> int:
-        return self.line.frontends[self.number].frontend.desk.answered
+        return self.server.frontend.desk.answered
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,16 @@ class Pair:
 def compared(hot: Outcome, slow: Outcome) -> list[str]:
     """Where the two differ for a client or a backend; empty where they do not."""
     assert slow.hot == 0
-    return differences(hot.told(), slow.told())
+    answers = hot.heard.answers, slow.heard.answers
+    counts = [*map(len, answers), hot.heard.kept, hot.calls], [*map(len, answers[::-1]), slow.heard.kept, slow.calls]
+    return [
+        *differences(*counts, "how many, kept, calls"),
+        *(
+            each
+            for number, pair in enumerate(zip(*answers, strict=False))
+            for each in unlike(*pair, f"answer {number}")
+        ),
+    ]
 
 
 @asynccontextmanager
@@ -142,11 +152,13 @@ async def pairs(
     line = Line(folder)
     # What is said of so many faulty requests nobody reads, and it would take most of the time.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.disable(logging.CRITICAL)
     try:
         await line.start_pooler(configuration)
         yield {name: await _pair(line, settings) for name, settings in all_settings.items()}
     finally:
         await line.close()
+        logging.disable(logging.NOTSET)
         structlog.reset_defaults()
 
 
@@ -154,8 +166,9 @@ async def _pair(line: Line, settings: dict[str, Any]) -> Pair:
     ways = []
     for hot in (True, False):
         # The slow way's import must not be part of what is seen.
-        await line.start_frontend(**settings, hot=hot, preload=True)
-        ways.append(Way(line, len(line.frontends) - 1))
+        given = settings if hot else {name: value for name, value in settings.items() if name != "host"}
+        await line.start_frontend(**given, hot=hot, preload=True)
+        ways.append(Way(line, line.frontends[-1]))
         tokens = (TOKEN, OTHER) if "tokens" in settings else ("none", "none")
         await ways[-1].prepare(tokens, settings.get("conversations", True))
     return Pair(*ways)
