@@ -64,6 +64,8 @@ class Pipeline:
         """What the server still owes an answer to, the oldest first; None: the guard, of which nobody wants to hear."""
         self._forms: dict[bytes, Form] = {}
         """How the rows of each prepared statement are read, by its name."""
+        self._socket = connection.duplicate
+        """What is listened to: libpq closes its own under the loop's feet, once it sees that the server has gone."""
         self._listening = False
         self._writing = False
         self._flushing = False
@@ -102,10 +104,10 @@ class Pipeline:
         self._begun = False
         if self._listening:
             self._listening = False
-            self._loop.remove_reader(self._pgconn.socket)
+            self._loop.remove_reader(self._socket)
         if self._writing:
             self._writing = False
-            self._loop.remove_writer(self._pgconn.socket)
+            self._loop.remove_writer(self._socket)
 
     def forget(self) -> None:
         """No statement is prepared any more."""
@@ -114,7 +116,7 @@ class Pipeline:
     # Sending
 
     def _listen(self) -> None:
-        self._loop.add_reader(self._pgconn.socket, self._read)
+        self._loop.add_reader(self._socket, self._read)
         self._listening = True
 
     def _guard(self) -> None:
@@ -165,9 +167,9 @@ class Pipeline:
         except psycopg.OperationalError:
             unsent = False  # what is wrong with the connection is found out by reading
         if unsent and not self._writing:
-            self._loop.add_writer(self._pgconn.socket, self._flush)
+            self._loop.add_writer(self._socket, self._flush)
         elif self._writing and not unsent:
-            self._loop.remove_writer(self._pgconn.socket)
+            self._loop.remove_writer(self._socket)
         self._writing = unsent
 
     # Reading
@@ -181,6 +183,10 @@ class Pipeline:
             lost = error
         try:
             self._collect()
+            if self._calls and lost is None:
+                # The loop may say but once that a socket broke, also when there was something to read before it did.
+                self._pgconn.consume_input()
+                self._collect()
         except psycopg.OperationalError as error:
             lost = lost or error
         if lost is not None or self._pgconn.status == pq.ConnStatus.BAD:
