@@ -61,8 +61,8 @@ def _first(typed: bytes) -> bytes:
     if typed[:2] in (b"\x1b[", b"\x1bO"):
         end = next((index for index in range(2, len(typed)) if 0x40 <= typed[index] <= 0x7E), len(typed) - 1)
         return typed[: end + 1]
-    length = 4 if typed[0] >= 0xF0 else 3 if typed[0] >= 0xE0 else 2 if typed[0] >= 0xC0 else 1
-    return typed[:length]
+    end = next((index for index in range(1, len(typed)) if not 0x80 <= typed[index] < 0xC0), len(typed))
+    return typed[: end if typed[0] >= 0xC0 else 1]
 
 
 def _unfinished(typed: bytes) -> bool:

@@ -134,7 +134,7 @@ def _pane(model: Model, frame: Frame, room: int) -> list[Text]:
     marked = [_marked(line, first + index == model.row, not model.in_backends) for index, line in enumerate(lines)]
     if not rows:
         marked = [Text(" " * GAP + model.listing.none, "dim")]
-    return [_tabs(model, len(rows), first + len(window)), Text(" " * GAP).append_text(header), *marked]
+    return [_tabs(model), Text(" " * GAP).append_text(header), *marked]
 
 
 def _is_said(column: Column, model: Model) -> bool:
@@ -142,7 +142,7 @@ def _is_said(column: Column, model: Model) -> bool:
     return column.key == "backend" and bool(model.backend)
 
 
-def _tabs(model: Model, rows: int, last: int) -> Text:
+def _tabs(model: Model) -> Text:
     line = Text()
     for index, title in enumerate(TITLES):
         if index:
@@ -150,9 +150,6 @@ def _tabs(model: Model, rows: int, last: int) -> Text:
         line.append(f"{index + 1} {title}", "bold reverse" if index == model.pane else "")
         if index != model.pane and (count := _count(model, index)):
             line.append(f" {count:,}")
-    more = model.listing.more(model.snapshot) if model.snapshot and not model.backend else 0
-    if last < rows or more > 0:
-        line.append(f"   {last:,} of {rows + max(0, more):,}", "dim")
     return line
 
 
@@ -173,7 +170,10 @@ def _detail(model: Model) -> Text:
         return Text()
     known = (("request", "request_id"), ("by", "principal"), ("tag", "tag"), ("from", "source"), ("uses", "uses"))
     said = [f"{words} {row[key]}" for words, key in known if row.get(key)]
-    return Text("  ".join(said), "dim")
+    place = f"{model.row + 1:,} of {len(model.rows):,}"
+    if not model.backend and (more := model.listing.more(model.snapshot)) > 0:
+        place += f", and {more:,} more"
+    return Text("  ".join([place, *said]), "dim")
 
 
 def _last_line(model: Model) -> Text:
