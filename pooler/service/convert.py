@@ -22,30 +22,37 @@ def request(message: pb.CallRequest, rpc_seconds: float | None) -> Request:
     context = message.context
     tenant, principal = caller(context)
     seconds = context.timeout_ms / 1000
+    if rpc_seconds is not None:
+        seconds = min(seconds, max(rpc_seconds, 0.001))
+    # By place and not by name: every call comes through here.
     return Request(
-        operation=message.operation,
-        arguments=message.arguments,
-        timeout_seconds=min(seconds, max(rpc_seconds, 0.001)) if rpc_seconds is not None else seconds,
-        tenant=tenant,
-        principal=principal,
-        priority=Priority.BATCH if context.priority == pb.PRIORITY_BATCH else Priority.INTERACTIVE,
-        request_id=context.request_id,
-        traceparent=context.traceparent,
-        input=given(message),
-        conversation=context.conversation,
-        first_page_only=message.first_page_only,
+        message.operation,
+        message.arguments,
+        seconds,
+        tenant,
+        principal,
+        BATCH if context.priority == WIRE_BATCH else INTERACTIVE,
+        context.request_id,
+        context.traceparent,
+        given(message),
+        message.first_page_only,
+        context.conversation,
     )
+
+
+INTERACTIVE, BATCH, WIRE_BATCH = Priority.INTERACTIVE, Priority.BATCH, pb.PRIORITY_BATCH
 
 
 def caller(context: pb.CallContext) -> tuple[str, str]:
     """The tenant and the principal who ask. Raises Fault when a name is too long."""
-    if max(len(context.tenant), len(context.principal)) > NAME_MAX or len(context.request_id) > REQUEST_ID_MAX:
+    tenant, principal = context.tenant, context.principal
+    if len(tenant) > NAME_MAX or len(principal) > NAME_MAX or len(context.request_id) > REQUEST_ID_MAX:
         raise Fault(
             Reason.INVALID_ARGUMENTS,
             f"tenant and principal take at most {NAME_MAX} characters, request_id at most {REQUEST_ID_MAX}.",
         )
     # Interned, since many calls of few names wait at once.
-    return intern(context.tenant or "default"), intern(context.principal or "anonymous")
+    return intern(tenant or "default"), intern(principal or "anonymous")
 
 
 def given(message: pb.CallRequest) -> Input | None:
