@@ -5,6 +5,7 @@ Ends when a signal says so, after the calls under way have been answered. Nothin
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import sys
@@ -68,6 +69,8 @@ class Server(uvicorn.Server):
             host, port = bound[0].getsockname()[:2]
             self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             log.info("listening", address=self.address)
+            # The program itself stays: a full collection would look through it, and everybody would wait for that.
+            gc.freeze()
             self.listening.set()
 
 
