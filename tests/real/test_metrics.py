@@ -30,10 +30,11 @@ Scrape = dict[str, dict[Key, float]]
 def config(server: CountingServer) -> dict[str, Any]:
     pool = {"cap": CAP, "parallel_starts": CAP, "queue_max": QUEUE_MAX, "queue_timeout_seconds": 600}
     operation = {"backend": "legacy", "method": "work", "arguments": {"seconds": {"type": "number"}}, "effect": "read"}
+    shared = {**operation, "cache": {"ttl_seconds": 60}}
     return {
         "pooler": {"drain_grace_seconds": 6},
         "backends": {"legacy": {"kind": "simulated", "address": server.address, "pool": pool}},
-        "operations": {"work": {**operation, "timeout_seconds": 600}},
+        "operations": {"work": {**operation, "timeout_seconds": 600}, "shared": shared},
     }
 
 
