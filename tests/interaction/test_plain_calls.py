@@ -113,6 +113,7 @@ async def test_a_cold_process_lets_its_first_calls_wait_for_a_catalogue(bare_lin
     assert [b'"result":"x"' in answer.content for answer in answers] == [True, True]
 
 
+@pytest.mark.promise(38)
 async def test_a_client_that_leaves_before_there_is_a_catalogue_is_forgotten(bare_line: Line) -> None:
     await bare_line.start_frontend()
     frontend = bare_line.frontends[0].frontend
