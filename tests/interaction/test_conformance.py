@@ -32,9 +32,9 @@ def suite() -> list[str]:
     return [str(modules / "node/bin/node"), str(modules / "@modelcontextprotocol/conformance/dist/index.js")]
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where the fixture worker's tools are served, by way of pooler and frontend."""
+@pytest.fixture(scope="module", params=[True, False], ids=["hot", "slow"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the fixture worker's tools are served, by way of pooler and frontend, with the short way and without."""
     folder = tmp_path_factory.mktemp("conformance")
     config = yaml.safe_load((HERE / "penstock.yaml").read_text())
     config["backends"]["fixture"]["command"] = [sys.executable, str(HERE / "worker.py")]
@@ -42,8 +42,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     config = {key: config[key] for key in ("backends", "operations", "prompts")}
     with (
         Pooler(folder, config) as pooler,
-        Frontend(pooler.address) as one,
-        Frontend(pooler.address) as other,
+        Frontend(pooler.address, hot=request.param) as one,
+        Frontend(pooler.address, hot=request.param) as other,
         RoundRobin(one.url, other.url) as proxy,
     ):
         yield proxy.url
