@@ -42,9 +42,9 @@ class Close:
     force: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Offer:
-    """Tell this waiter that it has a place."""
+    """Tell this waiter that it has a place. (Every call has one: frozen, it would take three times as long to make.)"""
 
     waiter: Waiter
 

@@ -71,20 +71,23 @@ class Decisions:
         if self._promises and self.ledger.idle():
             for promising in reversed(list(self._promises)):  # each goes before all others
                 self._keep_promise(promising)
-        while self.ledger.maybe_free and self.queue.servable and not self._held_back:
-            idle = self.ledger.idle()  # the one used last, so that the others can age out
-            stale = idle is not None and now - idle.idle_since >= self.rules.validate_after_seconds
-            if idle is not None and stale and self.ledger.count(ConnectionState.VALIDATING) < len(self.queue):
-                self.ledger.move(idle, ConnectionEvent.CHECKED)  # no more of them at once than there are waiters
-                actions.append(Check(idle))
-                continue
-            slot = self.ledger.shared() if idle is None or stale else idle
+        ledger, queue = self.ledger, self.queue
+        while queue.servable and ledger.maybe_free and not self._held_back:
+            slot = ledger.idle()  # the one used last, so that the others can age out
+            if slot is None:
+                slot = ledger.shared()
+            elif now - slot.idle_since >= self.rules.validate_after_seconds:
+                if ledger.count(ConnectionState.VALIDATING) < len(queue):
+                    ledger.move(slot, ConnectionEvent.CHECKED)  # no more of them at once than there are waiters
+                    actions.append(Check(slot))
+                    continue
+                slot = ledger.shared()
             if slot is None:
                 break
-            waiter = self.queue.pop()
+            waiter = queue.pop()
             if now >= waiter.give_up_at:
                 refused.append(self._too_late(waiter))
-            elif self.queue and self.judge.too_late(waiter, now):
+            elif queue and self.judge.too_late(waiter, now):
                 refused.append(Refuse(waiter, Reason.SHED))
             elif waiter.whole and slot.grants:
                 slot.promised, waiter.slot = waiter, slot

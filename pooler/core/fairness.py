@@ -81,8 +81,9 @@ class Lane:
     def pop(self) -> Waiter:
         """Its next waiter, by priority and age."""
         self.length -= 1
-        waiting = [own for own in self.waiting.values() if own]
-        own = waiting[0] if len(waiting) == 1 else min(waiting, key=_turn)
+        own, others = self.waiting.values()
+        if others and (not own or _turn(others) < _turn(own)):
+            own = others
         return own.popitem(last=False)[0]
 
     def remove(self, waiter: Waiter) -> None:

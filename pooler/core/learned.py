@@ -20,8 +20,9 @@ class Mean:
     rate: float = LEARNING_RATE
 
     def learn(self, seconds: float) -> None:
-        self.samples += 1
-        self.seconds += _weight(self.samples, self.rate) * (seconds - self.seconds)
+        samples = self.samples = self.samples + 1
+        weight = self.rate if samples * self.rate >= 1 else 1 / samples  # `_weight`, which is asked with every call
+        self.seconds += weight * (seconds - self.seconds)
 
 
 @dataclass(slots=True)
@@ -41,9 +42,11 @@ class High:
         if self.samples == 1:
             self.seconds = seconds
             return
-        self._spread += _weight(self.samples, LEARNING_RATE) * (abs(seconds - self.seconds) - self._spread)
+        before = self.seconds
+        self._spread += _weight(self.samples, LEARNING_RATE) * (abs(seconds - before) - self._spread)
         step = self._spread * _weight(self.samples, STEP)
-        self.seconds = max(0.0, self.seconds + step * (QUANTILE if seconds > self.seconds else QUANTILE - 1) * 2)
+        after = before + step * (QUANTILE if seconds > before else QUANTILE - 1) * 2
+        self.seconds = after if after > 0.0 else 0.0
 
 
 @dataclass(slots=True)

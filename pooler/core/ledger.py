@@ -34,7 +34,7 @@ class Ledger:
         self.grants: dict[Waiter, None] = {}
         """Grants under way, on all connections, the oldest first."""
         self._numbers = 0
-        self._streams = 1
+        self._streams = self._streams_max = 1
         self._shares = False
         self._idle: dict[Slot, None] = {}
         self._states = dict.fromkeys(ConnectionState, 0)
@@ -58,7 +58,7 @@ class Ledger:
     def open(self, slot: Slot, streams: int, now: float, expires_at: float) -> None:
         """Takes note of what a start has brought."""
         slot.streams, slot.opened_at, slot.expires_at = streams, now, expires_at
-        self._streams = streams
+        self._streams, self._streams_max = streams, max(streams, self._streams_max)
         self._shares |= streams > 1
 
     def move(self, slot: Slot, event: ConnectionEvent, now: float = 0.0) -> None:
@@ -88,14 +88,24 @@ class Ledger:
 
     def idle(self) -> Slot | None:
         """The idle connection used last, so that the others can age out."""
-        return next(reversed(self._idle), None)
+        return next(reversed(self._idle)) if self._idle else None
 
     def shared(self) -> Slot | None:
-        """The connection in use with most room for another call; one that somebody has soiled empties first."""
-        if not (self._shares and self.sharing):
+        """A connection in use with room for another call, and no fuller than others are; None: there is no room.
+
+        One that somebody has soiled empties first. Asked with every call, so it stops at the first that will do.
+        """
+        states, under_way = self._states, len(self.grants)
+        users = states[IN_USE]
+        if not (self._shares and self.sharing) or under_way >= (users + states[DRAINING]) * self._streams_max:
             return None
-        open_to_all = (s for s in self.slots.values() if s.state is IN_USE and s.shareable)
-        return min(open_to_all, key=lambda slot: len(slot.grants), default=None)
+        found, least = None, under_way
+        for slot in self.slots.values():
+            if slot.state is IN_USE and (count := len(slot.grants)) <= least and slot.shareable:
+                if count * users <= under_way:
+                    return slot
+                found, least = slot, count
+        return found
 
     def count(self, *states: ConnectionState) -> int:
         """How many slots are in any of these states."""

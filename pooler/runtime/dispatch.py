@@ -104,6 +104,8 @@ class Dispatcher:
             carrier=carrier,
         )
         confirm, given = (route.confirm, request.input) if cursor is None else ("", None)
+        if route.shared and not confirm:
+            given = None  # its backend asks nobody anything
         question = self._open(call, confirm, given, news)
         if call.extras is None and carrier is None and route.shares(now):
             call.whole = False

@@ -186,9 +186,10 @@ class Driver:
     def apply(self, actions: list[Action]) -> None:
         """Does what the pool has answered."""
         for action in actions:
+            if type(action) is Offer:  # nearly all are
+                self._offer(action.waiter)
+                continue
             match action:
-                case Offer(waiter):
-                    self._offer(waiter)
                 case Refuse():
                     self._refuse(action)
                 case Interrupt():

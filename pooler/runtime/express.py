@@ -7,6 +7,7 @@ nothing, and what becomes of a grant is decided in the core.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -20,7 +21,7 @@ from pooler.core.states import RUNNING
 from pooler.runtime import faults
 from pooler.runtime.alarms import EARLY_SECONDS
 from pooler.runtime.faults import FATES
-from pooler.runtime.turns import Turn
+from pooler.runtime.turns import Outcome, Turn
 
 if TYPE_CHECKING:
     from pooler.runtime.driver import Driver
@@ -89,19 +90,31 @@ class Express:
 
     def ended(self, turn: Turn, result: Result) -> None:
         """A grant's work has ended by itself."""
-        driver = self._driver
-        began, pool = turn.granted_at, driver.pool
+        driver, now = self._driver, self._driver.now
+        deliver, outcome, fate, again = None, None, Fate.SOUND, False
         if isinstance(result, Answer):
-            fate, again = Fate.SOUND, False
-            driver.settle(turn, result, began)
+            deliver, turn.deliver = turn.deliver, None
+            if deliver is not None:
+                spent = turn.spent(now, turn.granted_at)
+                driver.tally.note(True, result, spent, turn.tenant)
+                outcome = Outcome(result, spent)
         else:
-            fate, again = self._failed(turn, result, began)
+            fate, again = self._failed(turn, result, turn.granted_at)
         if turn in self._alone:
             self._alone.discard(turn)
             fate = Fate.SOILED if fate is Fate.SOUND else fate  # what was left behind it ends in the reset
-        driver.apply(pool.finish(turn, fate, driver.now))
+        driver.apply(driver.pool.finish(turn, fate, now))
         if again:
             driver.ask(turn, again=True)
+        if deliver is not None and outcome is not None:
+            self._tell(deliver, outcome)
+
+    def _tell(self, deliver: Callable[[Outcome], None], outcome: Outcome) -> None:
+        """At once, last of all: whoever is told may call again, and then everything must stand as it should."""
+        try:
+            deliver(outcome)
+        except Exception:
+            log.exception("whoever was told of an outcome failed: a bug", backend=self._driver.name)
 
     def interrupt(self, turn: Turn) -> None:
         """Nobody waits for a grant's work any more. It goes on, unless nobody else would be hit with it."""

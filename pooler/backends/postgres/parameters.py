@@ -26,8 +26,13 @@ UNKNOWN, BOOL, INT8, INT4, NUMERIC, JSONB = 0, 16, 20, 23, 1700, 3802
 
 def encode(values: Sequence[Any]) -> tuple[tuple[int, ...], list[bytes | None]]:
     """The types and the texts of a statement's values."""
-    pairs = [_encode(value) for value in values]
-    return tuple(kind for kind, _ in pairs), [text for _, text in pairs]
+    kinds: list[int] = []
+    texts: list[bytes | None] = []
+    for value in values:
+        kind, text = _encode(value)
+        kinds.append(kind)
+        texts.append(text)
+    return tuple(kinds), texts
 
 
 def _encode(value: Any) -> tuple[int, bytes | None]:

@@ -7,6 +7,7 @@ is something to read. It starts nothing anew but a statement whose plan the serv
 """
 
 import asyncio
+import socket
 from collections import deque
 
 import psycopg
@@ -25,6 +26,8 @@ ROWS_MAX = 1000
 BYTES_MAX = 262_144
 """The same for its bytes."""
 
+CORK: int = getattr(socket, "TCP_CORK", 0)
+"""Linux alone has it. 0: what is sent leaves as it comes."""
 GUARD = b"SET default_transaction_read_only = on"
 ENDED = "the server closed the connection"
 
@@ -64,6 +67,7 @@ class Pipeline:
         """What the server still owes an answer to, the oldest first; None: the guard, of which nobody wants to hear."""
         self._forms: dict[bytes, Form] = {}
         """How the rows of each prepared statement are read, by its name."""
+        self._corks = bool(CORK) and connection.duplicate.family != socket.AF_UNIX
         self._socket = connection.duplicate
         """What is listened to: libpq closes its own under the loop's feet, once it sees that the server has gone."""
         self._listening = False
@@ -102,6 +106,9 @@ class Pipeline:
         """Lets go of the socket; nobody is told of anything any more. What the server owes stands in `syncs`."""
         self._calls.clear()
         self._begun = False
+        if self._flushing:
+            self._flushing = False
+            self._cork(0)
         if self._listening:
             self._listening = False
             self._loop.remove_reader(self._socket)
@@ -150,16 +157,25 @@ class Pipeline:
         return name
 
     def _sync(self, call: Call | None) -> None:
+        """The end of a call. Where many are sent, libpq would ask the system for each: they are held back till all are
+        written, which spares the server a wake-up for each as well."""
+        if not self._flushing:
+            self._flushing = True
+            self._cork(1)
+            self._loop.call_soon(self._flush)
         self._pgconn.pipeline_sync()
         self._connection.syncs += 1
         self._calls.append(call)
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+
+    def _cork(self, corked: int) -> None:
+        if self._corks:
+            self._connection.duplicate.setsockopt(socket.IPPROTO_TCP, CORK, corked)
 
     def _flush(self) -> None:
-        """What the socket had no room for waits until it has."""
-        self._flushing = False
+        """Lets it go. What the socket had no room for waits until it has."""
+        if self._flushing:
+            self._flushing = False
+            self._cork(0)
         if not self._listening:
             return
         try:
