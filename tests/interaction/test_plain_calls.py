@@ -13,7 +13,7 @@ import pytest
 
 from frontend.app import Frontend
 from frontend.config import Settings
-from frontend.hot import asgi, protocol
+from frontend.hot import asgi, protocol, watch
 from tests.interaction.line import SIMULATED, Line, eventually, legacy, modern
 from tests.interaction.talker import Talker, request
 
@@ -114,7 +114,10 @@ async def test_a_cold_process_lets_its_first_calls_wait_for_a_catalogue(bare_lin
 
 
 @pytest.mark.promise(38)
-async def test_a_client_that_leaves_before_there_is_a_catalogue_is_forgotten(bare_line: Line) -> None:
+async def test_a_client_that_leaves_before_there_is_a_catalogue_is_forgotten(
+    bare_line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "CATALOGUE_SECONDS", 3600)
     await bare_line.start_frontend()
     frontend = bare_line.frontends[0].frontend
     host, _, port = bare_line.frontends[0].address.rpartition(":")
