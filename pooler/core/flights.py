@@ -27,6 +27,7 @@ class Flight:
     terms: Terms
     marks: Marks
     key_bytes: int = 0
+    """What its key and its marks would take in the cache."""
     callers: dict[Waiter, None] = field(default_factory=dict)
     epoch: int = 0
     """The number of the last event before its work began."""

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
-from pooler.core.cache import Terms
+from pooler.core.cache import TAG_BYTES, Terms
 from pooler.core.epochs import Marks, Tag, names
 from pooler.core.flights import Flight, Hit
 from pooler.runtime.calls import Call
 from pooler.runtime.desks import Carrier
 from pooler.runtime.driver import Driver
-from pooler.runtime.reuse.flight import FlightTurn
+from pooler.runtime.reuse.flight import FlightTurn, exact
 from pooler.runtime.reuse.tags import rendered
 from pooler.runtime.turns import Outcome, Reuse, Timing, Turn
 
@@ -182,7 +182,7 @@ class Reading:
         self.tag.holders += 1
         tags = rendered(self.rule.tags, call.arguments)
         marks = (self.tag, *self.room.epochs.hold(tags))
-        weight = len(canonical(call.arguments)) + sum(map(len, tags))
+        weight = len(canonical(call.arguments)) + sum(TAG_BYTES + len(tag) for tag in tags)
         return self.room.flights.open(self.rule.terms, owner, key, marks, weight)
 
     def _turn(self, call: Call, flight: Flight, first: Call | None) -> FlightTurn:
@@ -214,7 +214,7 @@ class Reading:
 def canonical(arguments: Mapping[str, Any]) -> bytes:
     """The same bytes for the same arguments, however they were written."""
     try:
-        return orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)
+        return exact(orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS))
     except TypeError:  # a number of more than 64 bits, or half a surrogate pair
         return json.dumps(arguments, sort_keys=True).encode()
 
