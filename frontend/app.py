@@ -47,6 +47,7 @@ class Frontend:
         self._sdk: SdkApp | None = None
         self._loading: asyncio.Task[SdkApp] | None = None
         self._started = False
+        self._leaving = False
 
     @property
     def connected(self) -> bool:
@@ -81,6 +82,7 @@ class Frontend:
 
     def leave(self) -> None:
         """Ends the streams that clients take up again with another frontend; all other requests are still answered."""
+        self._leaving = True
         if self._sdk is not None:
             self._sdk.leave()
 
@@ -90,7 +92,10 @@ class Frontend:
         if self._started:
             await self._pooler.close()
         if self._loading is not None:
-            await (await self._loading).stop()
+            await asyncio.wait({self._loading})
+            # What could not be loaded has said so to everybody who asked for it.
+            if self._loading.exception() is None:
+                await self._loading.result().stop()
 
     async def run_stdio(self) -> None:
         """Serves one client on standard input and output, until it closes its end."""
@@ -169,5 +174,7 @@ class Frontend:
         await sdk.start()
         if self._offer is not None and self._compiled is not None:
             sdk.publish(self._offer, self._compiled)
+        if self._leaving:
+            sdk.leave()
         self._sdk = sdk
         return sdk
