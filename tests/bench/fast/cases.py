@@ -4,7 +4,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from tests.bench.fast.contender import ROWS, Contender
+from tests.bench.fast.contender import NAP_SECONDS, ROWS, Contender
 from tests.bench.fast.load import Heard, heard, wrk
 from tests.bench.fast.pgbouncer import NAME as PGBOUNCER
 from tests.bench.fast.pgbouncer import pgbench
@@ -77,26 +77,36 @@ class Present:
 
 def cases_of(present: Present) -> list[Case]:
     """All that can be measured with who is here."""
-    spoken = [*_points(present, 32, 0.8), *_points(present, 256, 1.1), *_naps(present)] if present.wrk else []
-    return [*spoken, *_alone(present)]
+    spoken = [
+        _points(present, 32, 0.8),
+        _points(present, 256, 1.1),
+        _hot(present, "point", f"{HOT_KEYS} hot keys", 1.2, 1.6),
+        _hot(present, "nap", f"{HOT_KEYS} hot keys, {1e3 * NAP_SECONDS:g} ms of backend time", 10, 10),
+    ]
+    return [*(spoken if present.wrk else ()), *_alone(present)]
 
 
-def _points(present: Present, callers: int, bound: float) -> list[Case]:
+def _points(present: Present, callers: int, bound: float) -> Case:
     """One row of many by its key, hardly ever the same."""
     peers = [peer for peer in (present.toolbox, present.fastmcp) if peer is not None]
     entries = [
         over_mcp(present.line, "point", ROWS, callers, bound=bound),
         *(over_mcp(peer, "point", ROWS, callers) for peer in peers),
     ]
-    return [Case(f"point SELECT, {callers} callers", TOOLBOX, entries)]
+    return Case(f"point SELECT, {callers} callers", TOOLBOX, entries)
 
 
-def _naps(present: Present) -> list[Case]:
-    """Hot keys of a backend that takes its time."""
-    entries = [over_mcp(present.line, "nap", HOT_KEYS, 256, bound=10)]
+def _hot(present: Present, tool: str, name: str, pooler_bound: float, near_bound: float) -> Case:
+    """Hot keys: with what the pooler keeps, and what the frontend keeps besides; beside a peer that keeps nothing."""
+    kept = f"{present.line.name}, kept in the pooler"
+    near = f"{present.line.name}, kept near"
+    entries = [
+        over_mcp(present.line, "hot" if tool == "point" else "nap", HOT_KEYS, 256, kept, pooler_bound),
+        over_mcp(present.line, "near" if tool == "point" else "near_nap", HOT_KEYS, 256, near, near_bound),
+    ]
     if present.toolbox is not None:
-        entries.append(over_mcp(present.toolbox, "nap", HOT_KEYS, 256))
-    return [Case("5 ms of backend time, hot keys, 256 callers", TOOLBOX, entries)]
+        entries.append(over_mcp(present.toolbox, tool, HOT_KEYS, 256))
+    return Case(f"{name}, 256 callers", TOOLBOX, entries)
 
 
 def _alone(present: Present) -> list[Case]:

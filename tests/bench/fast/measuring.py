@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from tests.bench.fast.cases import Case, Entry
-from tests.bench.fast.load import Heard
+from tests.bench.fast.load import Heard, NotRight
 from tests.bench.fast.usage import Meter, Observer, memory_mib
 
 
@@ -15,7 +15,7 @@ class Plan:
 
     rounds: int = 5
     seconds: float = 4.0
-    warm_up: float = 1.0
+    warm_up: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ async def _run(entry: Entry, plan: Plan, observer: Observer, seed: int) -> Measu
     await entry.ask(plan.warm_up, seed)
     meter = Meter(entry.contender.programs, entry.contender.role, observer)
     heard: Heard = await entry.ask(plan.seconds, seed + 1)
+    if not heard.calls:
+        raise NotRight(f"{entry.label} answered nothing within {plan.seconds:g} s")
     used = {**meter.seconds(), "load": heard.cpu_seconds}
     cpu = {name: 1e6 * seconds / heard.calls for name, seconds in used.items()}
     memory = sum(map(memory_mib, entry.contender.programs.values()))
