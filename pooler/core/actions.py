@@ -42,7 +42,7 @@ class Close:
     force: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Offer:
     """Tell this waiter that it has a place. (Every call has one: frozen, it would take three times as long to make.)"""
 

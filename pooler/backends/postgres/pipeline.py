@@ -240,9 +240,9 @@ class Pipeline:
         """Results larger than a page come in chunks, so that nobody has to hold one in memory."""
         self._begun = True
         if call is not None and not call.preparing:
-            try:
+            try:  # noqa: SIM105 - `suppress` costs every call as much as the rest of this
                 self._pgconn.set_chunked_rows_mode(_rows_max(call.plan) + 1)
-            except psycopg.Error:  # noqa: SIM105 - `suppress` costs every call as much as the rest of this
+            except psycopg.Error:
                 pass  # it has come whole already
 
     def _take(self, call: Call, result: PGresult, status: int) -> None:

@@ -8,8 +8,8 @@ from pooler.backends import base, by_key, statements, traces
 from pooler.backends.base import Operation
 
 TRACES = (
-    "is for one plain query that leaves nothing on its connection: this one calls what is no built-in function known to "
-    "be harmless, or does more than to read; leave it out"
+    "is for one plain query that leaves nothing on its connection: this one calls what is no built-in function known "
+    "to be harmless, or does more than to read; leave it out"
 )
 _URL = re.compile(r"postgres(ql)?://\S+|(\w+\s*=\s*('(?:[^'\\]|\\.)*'|\S*)\s*)+")
 
