@@ -72,12 +72,17 @@ class Asked:
     def __init__(self, value: str) -> None:
         self.value = value
         self.asked_at = asyncio.get_running_loop().time()
+        self.told_at = 0.0
+        self.heard: Callable[[Outcome], None] = lambda outcome: None
+        """Told in the same moment as the caller."""
         self.outcomes: list[Outcome] = []
         self.leave: Callable[[], None] = lambda: None
         self._done = asyncio.Event()
 
     def deliver(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
+        self.told_at = asyncio.get_running_loop().time()
+        self.heard(outcome)
         self._done.set()
 
     async def outcome(self) -> Outcome:
