@@ -26,8 +26,9 @@ NAMES = (
     "overload",
     "paging",
     "long_calls",
+    "pipelined",
 )
-SOAKS = ("cancels",)
+SOAKS = ("cancels", "pipelined")
 """Those that have a long form, `soak` beside `run`."""
 CONNECTIONS_MAX = 100
 
