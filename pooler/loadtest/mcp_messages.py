@@ -8,7 +8,7 @@ import orjson
 from pooler.service.load import GOOD, INPUT_REQUIRED, WAY_BROKEN, LoadAnswer
 from pooler.service.load_watch import Offered
 
-TIMING_META, ERROR_META = "penstock/timing", "penstock/error"
+TIMING_META, ERROR_META, CACHE_META = "penstock/timing", "penstock/error", "penstock/cache"
 PARTS = ("queue_ms", "start_ms", "reset_ms", "backend_ms")
 
 Json = dict[str, Any]
@@ -41,11 +41,12 @@ def answer_of(result: Json) -> LoadAnswer:
         return LoadAnswer(str(meta.get(ERROR_META, {}).get("reason", "TOOL_ERROR")))
     if result.get("resultType") == "input_required":
         return LoadAnswer(INPUT_REQUIRED)
-    timing = meta.get(TIMING_META)
+    timing, cache = meta.get(TIMING_META), meta.get(CACHE_META)
+    shared = str(cache.get("cache", "")) if isinstance(cache, dict) else ""
     if not isinstance(timing, dict):
-        return LoadAnswer(GOOD)
+        return LoadAnswer(GOOD, shared=shared)
     queue, start, reset, work = (float(timing.get(part, 0.0)) / 1000 for part in PARTS)
-    return LoadAnswer(GOOD, queue, start, reset, work, timed=True)
+    return LoadAnswer(GOOD, queue, start, reset, work, timed=True, shared=shared)
 
 
 def offered(tool: Json) -> Offered:

@@ -50,6 +50,8 @@ class Figures(_Record, frozen=True):
     offered_per_second: float
     outcomes: dict[str, int]
     """GOOD, VANISHED, LATE, a reason of the wire, or what the generator saw of a broken way."""
+    shared: dict[str, int] = {}
+    """Of the good answers of operations whose answers are shared: hit, stale, joined, miss."""
     latency: Distribution | None
     """Of the good answers, from the moment each call was due."""
     failing: Distribution | None

@@ -1,6 +1,6 @@
 """A run's end on the terminal: the steps as a table, what is wrong with it, and a line for each limit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -54,9 +54,18 @@ def row_of(step: StepResult) -> list[str]:
 
 
 def otherwise(figures: Figures) -> str:
-    """What became of the calls that were not answered well."""
-    others = sorted(((n, name) for name, n in figures.outcomes.items() if name != "GOOD"), reverse=True)
-    return ", ".join(f"{words.count(n)} {words.outcome(name)}" for n, name in others)
+    """What became of the calls that were not answered well, those included whose callers left."""
+    return _counted({name: n for name, n in figures.outcomes.items() if name != "GOOD"})
+
+
+def failures(figures: Figures) -> str:
+    """What became of the calls that failed."""
+    return _counted({name: n for name, n in figures.outcomes.items() if name not in ("GOOD", "VANISHED")})
+
+
+def _counted(outcomes: Mapping[str, int]) -> str:
+    most_first = sorted(outcomes.items(), key=lambda each: (-each[1], each[0]))
+    return ", ".join(f"{words.count(n)} {words.outcome(name)}" for name, n in most_first)
 
 
 def changes_table(before: Result, after: Result) -> RenderableType:

@@ -33,6 +33,7 @@ class _Cell:
     """The calls of one operation and tenant in one step."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
+    shared: Counter[str] = field(default_factory=Counter)
     good_in_step: int = 0
     """Good answers that came while the step lasted, to whichever step's calls."""
     latency: Times = field(default_factory=Times)
@@ -40,6 +41,7 @@ class _Cell:
 
     def add(self, other: "_Cell") -> None:
         self.outcomes += other.outcomes
+        self.shared += other.shared
         self.good_in_step += other.good_in_step
         self.latency.add(other.latency)
         self.failing.add(other.failing)
@@ -96,6 +98,8 @@ class Tally:
             self._slice(at).failed += 1
             return
         cell.latency.record(latency)
+        if answer.shared:
+            cell.shared[answer.shared] += 1
         self._count_rate(call, at)
         self._slice(at).good += 1
         self._slice(call.at).latency.record(latency)
@@ -192,6 +196,7 @@ def _figures(cells: Iterable[_Cell], seconds: float) -> Figures:
         good_per_second=whole.good_in_step / seconds,
         offered_per_second=calls / seconds,
         outcomes=dict(sorted(whole.outcomes.items())),
+        shared=dict(sorted(whole.shared.items())),
         latency=whole.latency.distribution(),
         failing=whole.failing.distribution(),
     )

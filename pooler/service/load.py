@@ -62,6 +62,8 @@ class LoadAnswer(NamedTuple):
     reset: float = 0.0
     work: float = 0.0
     timed: bool = False
+    shared: str = ""
+    """`hit`, `stale`, `joined` or `miss`, where answers of the operation are shared."""
 
 
 Done: TypeAlias = Callable[[LoadAnswer], None]
@@ -125,7 +127,7 @@ class UnaryWay(LoadWay):
                 raise
             return LoadAnswer(WAY_BROKEN)  # grpc.aio raises it for a status CANCELLED too
         asks = reply.kind == pb.RESULT_KIND_INPUT_REQUIRED
-        return timed(INPUT_REQUIRED if asks else GOOD, reply.timing)
+        return timed(INPUT_REQUIRED if asks else GOOD, reply.timing, shared_of(reply))
 
 
 async def connected(address: str) -> grpc.aio.Channel:
@@ -151,11 +153,15 @@ def request_of(call: LoadCall) -> pb.CallRequest:
     return pb.CallRequest(context=context, operation=call.operation, arguments=call.arguments, first_page_only=True)
 
 
-def timed(outcome: str, timing: pb.Timing) -> LoadAnswer:
+def timed(outcome: str, timing: pb.Timing, shared: str = "") -> LoadAnswer:
     """An answer with the times that the pooler told."""
-    return LoadAnswer(
-        outcome, timing.queue_us / 1e6, timing.start_us / 1e6, timing.reset_us / 1e6, timing.backend_us / 1e6, True
-    )
+    times = (timing.queue_us / 1e6, timing.start_us / 1e6, timing.reset_us / 1e6, timing.backend_us / 1e6)
+    return LoadAnswer(outcome, *times, timed=True, shared=shared)
+
+
+def shared_of(told: pb.CallReply | pb.ExchangeHead) -> str:
+    """Whose answer it is; empty where the operation's answers are nobody else's."""
+    return pb.Reuse.State.Name(told.reuse.state).lower() if told.HasField("reuse") else ""
 
 
 def _failed(error: grpc.aio.AioRpcError) -> LoadAnswer:

@@ -19,6 +19,7 @@ from pooler.service.load import (
     LoadWay,
     connected,
     request_of,
+    shared_of,
     timed,
 )
 from protos.penstock.v1 import pooler_pb2 as pb
@@ -138,7 +139,7 @@ class _Stream:
     def _take_head(self, head: pb.ExchangeHead) -> None:
         if (pending := self._calls.get(head.id)) is None:
             return
-        answer = timed(_outcome(head), head.timing)
+        answer = timed(_outcome(head), head.timing, shared_of(head))
         pending.left = head.total_bytes - len(head.result)
         if pending.left and not head.HasField("error"):
             pending.answer = answer

@@ -1,5 +1,6 @@
 """What a plan may say, in a file or on the command line, and how its faults are told; and how it meets a catalogue."""
 
+import re
 from pathlib import Path
 
 import orjson
@@ -11,6 +12,7 @@ from pooler.loadtest.flags import steps_of, tenants_of, vanish_of
 from pooler.loadtest.plan import CallSpec, Plan, Step, without_credentials
 from pooler.loadtest.plan_file import plan_of
 from pooler.service.load_watch import Offered
+from tests.house.tree import ROOT
 
 FIND = Offered(
     "find_orders", True, {"type": "object", "properties": {"customer": {"type": "string"}}, "required": ["customer"]}
@@ -62,6 +64,19 @@ expect: ["p99<250ms"]
         from_flags.target, from_flags.vanish, from_flags.expect,
     )  # fmt: skip
     assert from_file.tenants["shop"].token == "a-secret-token"
+
+
+def test_the_plan_that_the_readme_shows_is_sound(tmp_path, monkeypatch):
+    monkeypatch.setenv("ORDERS_ADMIN_URL", "postgresql://dba@db/orders")
+    (text,) = [
+        block
+        for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+        if block.startswith("target:")
+    ]
+
+    plan = plan_of(written(tmp_path, text), {})
+
+    assert (len(plan.steps), len(plan.calls), len(plan.expect)) == (3, 2, 3)
 
 
 def test_a_flag_replaces_what_the_file_says_and_leaves_the_rest(tmp_path):

@@ -154,7 +154,7 @@ def test_the_sentences_are_those_of_a_capacity_planner():
     assert said[0] == "At most 99.4/s good answers came back, in step 2, which offered 100/s."
     assert said[1].startswith("Up to 100/s, 99 % or more were answered well; p99 was ")
     assert said[2].startswith("At 300/s only 33.3 % were answered well (1,000 queue full)")
-    assert said[3] == "At 1,000/s, the most that was offered, good answers came at 100 % of the best rate."
+    assert said[3] == "At 1,000/s, the most that was offered, good answers came at 99.4 % of the best rate."
     assert said[4].startswith("Of legacy at most 4 connections were seen")
 
 

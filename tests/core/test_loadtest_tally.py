@@ -70,6 +70,15 @@ def test_a_call_belongs_to_its_own_step_and_the_rate_of_answers_to_the_time_in_w
     assert (second.all.calls, second.all.good_per_second) == (0, 6.0)
 
 
+def test_whose_answers_they_were_is_counted_where_they_are_shared():
+    tally = tally_of(Step(rate=4, seconds=1))
+    for shared in ("hit", "hit", "miss", ""):
+        tally.sent(call(0.5), 0.0)
+        tally.answered(call(0.5), GOOD._replace(shared=shared), 0.6)
+
+    assert tally.steps()[0].all.shared == {"hit": 2, "miss": 1}
+
+
 def test_the_parts_of_a_latency_add_up_to_it():
     tally = tally_of(Step(rate=1, seconds=10))
     tally.sent(call(1.0), 0.0)

@@ -76,7 +76,7 @@ def _verdict(result: Result) -> Markup:
 
 def _faults(result: Result) -> Markup:
     said = [*result.invalid, *result.notes]
-    return el("ul", *(el("li", sentence) for sentence in said)) if said else NOTHING
+    return el("ul", *(el("li", f"{sentence[:1].upper()}{sentence[1:]}.") for sentence in said)) if said else NOTHING
 
 
 def _section(title: str, *content: Markup) -> Markup:

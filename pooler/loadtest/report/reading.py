@@ -1,11 +1,12 @@
 """What a capacity planner would say of a result: a few sentences, each from figures that the report shows. Pure."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from pooler.loadtest import words
 from pooler.loadtest.limits import PARTS
 from pooler.loadtest.result import Result, StepResult
-from pooler.loadtest.summary import busy_backends, otherwise
+from pooler.loadtest.summary import busy_backends, failures
 
 WELL = 0.99
 """A rate is carried when at least so many of its calls were answered well, and in time."""
@@ -15,10 +16,12 @@ SHARE_SEEN = 0.2
 
 def sentences(result: Result) -> list[str]:
     """In the order in which one would ask."""
-    steps = sorted((step for step in result.steps if step.all.calls), key=lambda step: step.all.offered_per_second)
+    made = [step for step in result.steps if step.all.calls]
+    judged = [step for step in made if step.judged] or made
+    steps = sorted(judged, key=lambda step: step.all.offered_per_second)
     if not steps:
         return ["No call was made."]
-    said = [_most(steps), *_carried(steps), *_starts(steps), *_caps(result), *_tenants(steps)]
+    said = [_most(steps), *_carried(steps), *_starts(steps), *_caps(result), *_shared(steps), *_tenants(steps)]
     return [sentence for sentence in said if sentence]
 
 
@@ -57,12 +60,12 @@ def _carried(steps: Sequence[StepResult]) -> list[str]:
 
 def _broken(step: StepResult) -> str:
     offered, goodput = words.rate(step.all.offered_per_second), words.share(step.all.goodput)
-    sentence = f"At {offered} only {goodput} were answered well ({otherwise(step.all)})"
+    sentence = f"At {offered} only {goodput} were answered well ({failures(step.all)})"
     if step.all.latency is None or not step.parts:
         return f"{sentence}."
     part = max(PARTS, key=lambda name: step.parts[name].mean_ms if name in step.parts else 0.0)
     share = step.parts[part].mean_ms / max(step.all.latency.mean_ms, 1e-9)
-    return f"{sentence}; {words.share(min(share, 1.0))} of those answers' time was {_PART_WORDS[part]}."
+    return f"{sentence}; {words.share(min(share, 1.0))} of the good answers' time was {_PART_WORDS[part]}."
 
 
 _PART_WORDS = {
@@ -105,13 +108,23 @@ def _caps(result: Result) -> list[str]:
     return said
 
 
+def _shared(steps: Sequence[StepResult]) -> list[str]:
+    totals: Counter[str] = Counter()
+    for step in steps:
+        totals.update(step.all.shared)
+    if not totals:
+        return []
+    parts = ", ".join(f"{words.share(count / totals.total())} {name}" for name, count in totals.most_common())
+    return [f"Of the good answers that may be shared: {parts}. Only a miss has cost the backend work of its own."]
+
+
 def _tenants(steps: Sequence[StepResult]) -> list[str]:
     crowded = max(steps, key=lambda step: step.all.offered_per_second)
     if len(crowded.tenants) < 2 or not crowded.all.good:
         return []
     parts = [
-        f"{name} asked for {words.share(figures.calls / crowded.all.calls)} and got "
-        f"{words.share(figures.good / crowded.all.good)}"
+        f"{name} made {words.share(figures.calls / crowded.all.calls)} of the calls and got "
+        f"{words.share(figures.good / crowded.all.good)} of the good answers"
         for name, figures in crowded.tenants.items()
     ]
-    return [f"In step {crowded.number}, of all good answers: {'; '.join(parts)}."]
+    return [f"In step {crowded.number} {'; '.join(parts)}."]
