@@ -158,19 +158,16 @@ PROMISES = (
         25,
         "Identical reads under way together are one backend call, whoever of them leaves.",
         "Vitess#17243 (out of memory), #18783 (wrong, empty results)",
-        planned="cache",
     ),
     Promise(
         26,
         "Nothing is shared across tenants, roles or arguments, and no write, no volatile call is ever shared.",
         "Shared results that belonged to somebody else",
-        planned="cache",
     ),
     Promise(
         27,
         "Nothing from the cache is older than its time, and an invalidation beats a fill that began before it.",
         "Caches that are filled with what was invalidated meanwhile",
-        planned="cache",
     ),
     # Upkeep
     Promise(

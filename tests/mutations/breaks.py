@@ -3,7 +3,7 @@
 A break is a text that stands once in a file and another one in its place. It is applied to a copy of the tree alone.
 """
 
-from tests.mutations import orders, pages, plain, sessions, watches
+from tests.mutations import orders, pages, plain, sessions, sharing, watches
 from tests.mutations.change import Break
 
 __all__ = ["BREAKS", "Break"]
@@ -379,5 +379,6 @@ BREAKS = (
     *pages.BREAKS,
     *plain.BREAKS,
     *sessions.BREAKS,
+    *sharing.BREAKS,
     *watches.BREAKS,
 )
