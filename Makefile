@@ -28,9 +28,9 @@ proto: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench $(ARGS)
 
-# Many more random histories and seeds, about half an hour, and the benchmarks that count to a million, half as long.
+# Many more random histories, seeds and requests, an hour or more, and the benchmarks that count to a million, half of it.
 soak: $(INSTALLED)
-	PENSTOCK_PROFILE=soak PENSTOCK_SEEDS=5000 $(BIN)/python -m pytest --timeout 0 tests/model tests/simulation
+	PENSTOCK_PROFILE=soak PENSTOCK_SEEDS=5000 $(BIN)/python -m pytest --timeout 0 tests/model tests/simulation tests/interaction/test_hot_and_slow.py
 	$(BIN)/python -m tests.bench --soak
 
 # The servers that only Debian's packages bring; without them their tests are skipped, with the reason.

@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 from frontend.hot import protocol
 from frontend.pooler_client import client
-from tests.interaction.differential.case import STATELESS_ERAS, Case
+from tests.interaction.differential.case import ERAS, STATELESS_ERAS, Case
 from tests.interaction.differential.likeness import unlike
 from tests.interaction.differential.pair import Pair, compared, pairs
 from tests.interaction.differential.raw_client import hear
@@ -29,9 +29,10 @@ CONNECTIONS_OF_ONE_CALL = 2 * 1 + 64
 """What a frontend that carries one call takes, as it says to its server."""
 
 CONFIGURATION: dict[str, Any] = {
-    **SIMULATED,
+    "backends": {"sim": {**SIMULATED["backends"]["sim"], "streams": 2}},
     "operations": {
         **SIMULATED["operations"],
+        "shared": {**SIMULATED["operations"]["work"], "share": True},
         "brief": {**SIMULATED["operations"]["work"], "timeout_seconds": 0.05},
     },
 }
@@ -177,6 +178,26 @@ async def test_a_stream_whose_client_vanishes_between_two_signs_of_life_stops_th
     reader, writer = await connected(both)
     writer.write(call(both, era, "work", {"seconds": 120}))
     assert b": ping" in await reader.readuntil(b": ping")
+    writer.transport.abort()
+    await nothing_left(both)
+
+
+async def test_a_call_in_a_conversation_that_takes_its_time_becomes_one_that_can_be_gone_on_with(both: Pair) -> None:
+    """What was begun as a plain call is taken back, and begun again as a run: a read may be."""
+    hot, slow = await both.send(Case("shared", (ERAS["conversation"]("shared", {"seconds": 1}).raw(),)))
+    assert compared(hot, slow)[0].startswith("how many, kept, calls")
+    assert (hot.hot, hot.calls, slow.calls) == (0, {"sim": 2}, {"sim": 1})
+    (answer,), (other,) = hot.heard.answers, slow.heard.answers
+    assert (unlike(answer, other), hot.heard.kept, slow.heard.kept) == ([], True, True)
+    assert answer.body.startswith(b"id: ")
+    assert both.hot.line.system().counts().busy == 0
+
+
+async def test_a_client_that_leaves_a_plain_call_in_a_conversation_stops_the_work(both: Pair) -> None:
+    raw = filled(ERAS["conversation"]("shared", {"seconds": 0.4}).raw(), both.hot.places)
+    _, writer = await connected(both)
+    writer.write(raw)
+    await eventually(lambda: both.hot.line.system().counts().busy == 1)
     writer.transport.abort()
     await nothing_left(both)
 

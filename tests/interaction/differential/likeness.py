@@ -14,8 +14,6 @@ TIMING = "penstock/timing"
 NAMES = frozenset({"taskId", "createdAt", "lastUpdatedAt", "requestState", "next_cursor", "requestId", "session"})
 """Keys whose values are made anew for each call."""
 PROGRESS = b'"method":"notifications/progress"'
-"""What is told of a call on its way is another matter each time."""
-
 _DATE = re.compile(rb"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT")
 _NAME_IN_TEXT = re.compile(r'("(?:next_cursor|requestId|session)":)"[^"]+"')
 _PAUSE_IN_TEXT = re.compile(r"again in [\d.]+ s")
@@ -59,12 +57,17 @@ def _body(answer: Answer) -> Any:
     if kind == b"application/json":
         return _json(answer.body)
     if kind == b"text/event-stream":
-        return tuple(_event(each) for each in answer.body.split(b"\r\n\r\n") if PROGRESS not in each)
+        return tuple(_event(each) for each in answer.body.split(b"\r\n\r\n") if not _is_of_the_moment(each))
     return answer.body
 
 
+def _is_of_the_moment(event: bytes) -> bool:
+    """Whether it says how long a call has lasted, and nothing else: a sign of life, or progress."""
+    return event.startswith(b":") or PROGRESS in event
+
+
 def _event(event: bytes) -> tuple[Any, ...]:
-    return tuple(_line(each) for each in event.split(b"\r\n") if not each.startswith(b":"))
+    return tuple(_line(each) for each in event.split(b"\r\n"))
 
 
 def _line(line: bytes) -> Any:
