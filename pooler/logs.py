@@ -1,9 +1,13 @@
-"""How the pooler logs: structlog to standard error, for people or as one JSON object a line."""
+"""How the pooler logs: structlog to standard error, for people or as one JSON object a line.
+
+A stack is logged without the values of its variables: they are callers' arguments, passwords and whole results.
+"""
 
 import logging
 import sys
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 from pooler.config import PoolerSettings
 
@@ -16,9 +20,9 @@ def configure(settings: PoolerSettings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(_frames()), structlog.processors.JSONRenderer()]
         if settings.log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [_console()]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -36,3 +40,12 @@ def configure(settings: PoolerSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
+
+
+def _frames() -> ExceptionDictTransformer:
+    return ExceptionDictTransformer(show_locals=False)
+
+
+def _console() -> structlog.dev.ConsoleRenderer:
+    plain = structlog.dev.plain_traceback
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
