@@ -17,6 +17,8 @@ class Axis:
     scale: Literal["linear", "log", "exact", "percentile"] = "linear"
     least: float = 0.0
     """Of a logarithmic axis: what is taken for 0."""
+    reaches: float = 0.0
+    """Of a linear axis: how far at least, though no value does."""
 
     @property
     def caption(self) -> str:

@@ -229,7 +229,8 @@ def _connections(result: Result, backend: str) -> Chart:
     if seen:
         shown.append(Series("as the database counts them", "gold", seen, stairs=True))
     note = f"{len(samples)} looks at the pooler; what came and went between two was not seen."
-    axis = Axis("connections", "count")
+    # One more than the cap, so that it is seen whether anything lies above it.
+    axis = Axis("connections", "count", reaches=max((sample.cap for sample in samples), default=0) + 1.0)
     return Lines(f"Connections of {backend}", TIME, axis, shown, [each for each in layers if _any(each)], note)
 
 

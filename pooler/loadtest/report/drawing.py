@@ -66,7 +66,7 @@ def _lines(chart: Lines, size: tuple[float, float]) -> Markup:
 def _scale(axis: Axis, values: Sequence[float], room: float) -> Scale:
     if axis.scale in ("log", "percentile"):
         return logarithmic(values, axis.least)
-    return linear(values, 6 if room > NARROW[0] else 4, exact=axis.scale == "exact")
+    return linear([*values, axis.reaches], 6 if room > NARROW[0] else 4, exact=axis.scale == "exact")
 
 
 def _stacked(layers: Sequence[Series]) -> list[list[tuple[float, float, float]]]:
