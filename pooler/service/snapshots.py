@@ -101,14 +101,14 @@ class Snapshots:
         self._watchers += 1
         try:
             yield self.take(wanted)
-            seen, quiet = self._picture(wanted), 0.0
+            seen, quiet, quiet_max = self._picture(wanted), 0, max(1, round(QUIET_SECONDS / seconds))
             while True:
                 await asyncio.sleep(seconds)
-                quiet += seconds
+                quiet += 1
                 picture = self._picture(wanted)
-                if picture != seen or quiet >= QUIET_SECONDS:
+                if picture != seen or quiet >= quiet_max:
                     yield self._at(wanted, None)
-                    seen, quiet = picture, 0.0
+                    seen, quiet = picture, 0
         finally:
             self._watchers -= 1
 

@@ -1,4 +1,4 @@
-"""Who may administer a pooler: what is configured, what is refused, what a reload changes, and that no token is shown."""
+"""Who may administer a pooler: what is configured and refused, what a reload changes; no token is shown."""
 
 from pathlib import Path
 

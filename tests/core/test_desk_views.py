@@ -15,8 +15,10 @@ from protos.penstock.v1 import admin_pb2 as pb
 
 def snapshot() -> dict[str, Any]:
     """Two backends, of which one is shared by two calls of one connection."""
-    call = pb.ListedCall(request_id="r-1", tenant="shop", principal="anna", operation="find", since_ms=3250, state=3)
-    other = pb.ListedCall(request_id="r-2", tenant="shop", operation="find", since_ms=20, state=3)
+    call = pb.ListedCall(
+        request_id="r-1", tenant="shop", principal="anna", operation="find", since_ms=3250, state=pb.CALL_STATE_RUNNING
+    )
+    other = pb.ListedCall(request_id="r-2", tenant="shop", operation="find", since_ms=20, state=pb.CALL_STATE_RUNNING)
     orders = pb.BackendSnapshot(
         backend=pb.Backend(
             name="orders", kind="postgres", cap=4, reserve=1, in_use=1, idle=1, resetting=1, serving=True,

@@ -14,7 +14,9 @@ from protos.penstock.v1 import admin_pb2 as pb
 
 
 def snapshot(taken_at_ms: int = 1_700_000_000_000, calls: int = 100, waiting: int = 3, **orders: Any) -> dict[str, Any]:
-    call = pb.ListedCall(request_id="r-1", tenant="shop", principal="anna", operation="find", since_ms=3250, state=3)
+    call = pb.ListedCall(
+        request_id="r-1", tenant="shop", principal="anna", operation="find", since_ms=3250, state=pb.CALL_STATE_RUNNING
+    )
     shown = pb.BackendSnapshot(
         backend=pb.Backend(**{"name": "orders", "cap": 4, "in_use": 1, "idle": 1, "serving": True, **orders}),
         connections=[
@@ -30,7 +32,9 @@ def snapshot(taken_at_ms: int = 1_700_000_000_000, calls: int = 100, waiting: in
     )
     shown.backend.calls_total = calls
     loans = pb.BackendSnapshot(backend=pb.Backend(name="loans", cap=2, failure="connection refused by the host"))
-    held = pb.HeldConnection(name="5e55", backend="orders", tenant="shop", state="idle", connection=2, calls=4, kind=1)
+    held = pb.HeldConnection(
+        name="5e55", backend="orders", tenant="shop", state="idle", connection=2, calls=4, kind=pb.HOLD_KIND_SESSION
+    )
     return plain(
         pb.Snapshot(
             pooler="d6734ae4", taken_at_ms=taken_at_ms, backends=[loans, shown], sessions=[held], sessions_total=1
@@ -224,8 +228,8 @@ def test_ages_go_on_between_snapshots_and_silence_is_told() -> None:
     shown = model()
     assert "3.25" in "\n".join(lines(shown))
     assert "5.25" in "\n".join(lines(shown, quiet_seconds=2.0))
-    assert "no news for 20 s" in lines(shown, quiet_seconds=20.0)[0]
-    assert "no pooler answers" in lines(shown, fault="no pooler answers")[0]
+    assert lines(shown, quiet_seconds=20.0)[-1] == "no news for 20 s: no answer"
+    assert lines(shown, quiet_seconds=1, fault="no pooler answers")[-1] == "no news for 1 s: no pooler answers"
 
 
 def test_a_long_list_says_how_much_of_it_is_seen_and_follows_the_cursor() -> None:

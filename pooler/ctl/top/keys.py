@@ -51,7 +51,7 @@ def decoded(typed: bytes) -> list[str]:
         typed = typed[len(piece) :]
         if (name := NAMES.get(piece)) is not None:
             keys.append(name)
-        elif piece[0] >= 0x20 and len(text := piece.decode(errors="replace")) == 1:
+        elif piece[0] >= 0x20 and len(text := piece.decode(errors="ignore")) == 1:
             keys.append(text)
     return keys
 

@@ -59,7 +59,7 @@ class Frame:
 def draw(model: Model, frame: Frame) -> Group:
     """Exactly as many lines as the screen has."""
     top = [_title(model, frame), *_backends(model, frame), Text()]
-    bottom = [_detail(model), _last_line(model)]
+    bottom = [_detail(model), _last_line(model, frame)]
     room = max(0, frame.height - len(top) - len(bottom))
     middle = (_help() if model.help else _pane(model, frame, room))[:room]
     lines = [*top, *middle, *[Text()] * (room - len(middle)), *bottom]
@@ -73,11 +73,7 @@ def _title(model: Model, frame: Frame) -> Text:
     snapshot = model.snapshot
     when = units.moment(snapshot["taken_at_ms"]).split()[1] if snapshot else ""
     title = Text(f"penstock top   {frame.address}   {snapshot.get('pooler', '')}   {when}", "bold")
-    if frame.fault:
-        title.append(f"   {frame.fault}", "bold red")
-    elif frame.quiet_seconds > STALE_SECONDS:
-        title.append(f"   no news for {frame.quiet_seconds:.0f} s", "bold red")
-    elif snapshot.get("stopping"):
+    if snapshot.get("stopping"):
         title.append("   it is being shut down", "bold magenta")
     return title
 
@@ -176,13 +172,15 @@ def _detail(model: Model) -> Text:
     return Text("  ".join([place, *said]), "dim")
 
 
-def _last_line(model: Model) -> Text:
+def _last_line(model: Model, frame: Frame) -> Text:
     if (question := model.question) is not None:
         if question.number:
             return Text(f"{question.typed}▏", "bold").append("   enter does it, escape does not", "dim")
         return Text("y does it, any other key does not", "bold")
     if model.message:
         return Text(model.message, "bold")
+    if frame.fault or frame.quiet_seconds > STALE_SECONDS:
+        return Text(f"no news for {frame.quiet_seconds:.0f} s: {frame.fault or 'no answer'}", "bold red")
     return Text(HINTS, "dim")
 
 

@@ -125,8 +125,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchSnapshots(self, request, context):
-        """The same, again and again: first at once, then one each interval in which something has changed, and one every 5 s
-        at least. The passing of time is no change. Ends with the pooler.
+        """The same, again and again: first at once, then one each interval in which something has changed, and one after 5 s
+        (or the interval, if that is longer) without a change. The passing of time is no change. Ends with the pooler.
         Errors: NOT_FOUND (no such backend, at the beginning; one that is removed later is left out), RESOURCE_EXHAUSTED
         (100 watch already).
         """

@@ -48,8 +48,8 @@ class AdminServiceStub:
     Errors: NOT_FOUND (no such backend).
     """
     WatchSnapshots: _grpc.UnaryStreamMultiCallable[_admin_pb2.WatchSnapshotsRequest, _admin_pb2.Snapshot]
-    """The same, again and again: first at once, then one each interval in which something has changed, and one every 5 s
-    at least. The passing of time is no change. Ends with the pooler.
+    """The same, again and again: first at once, then one each interval in which something has changed, and one after 5 s
+    (or the interval, if that is longer) without a change. The passing of time is no change. Ends with the pooler.
     Errors: NOT_FOUND (no such backend, at the beginning; one that is removed later is left out), RESOURCE_EXHAUSTED
     (100 watch already).
     """
@@ -112,8 +112,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     Errors: NOT_FOUND (no such backend).
     """
     WatchSnapshots: _aio.UnaryStreamMultiCallable[_admin_pb2.WatchSnapshotsRequest, _admin_pb2.Snapshot]  # type: ignore[assignment]
-    """The same, again and again: first at once, then one each interval in which something has changed, and one every 5 s
-    at least. The passing of time is no change. Ends with the pooler.
+    """The same, again and again: first at once, then one each interval in which something has changed, and one after 5 s
+    (or the interval, if that is longer) without a change. The passing of time is no change. Ends with the pooler.
     Errors: NOT_FOUND (no such backend, at the beginning; one that is removed later is left out), RESOURCE_EXHAUSTED
     (100 watch already).
     """
@@ -185,8 +185,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.WatchSnapshotsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_pb2.Snapshot], _abc.AsyncIterator[_admin_pb2.Snapshot]]:
-        """The same, again and again: first at once, then one each interval in which something has changed, and one every 5 s
-        at least. The passing of time is no change. Ends with the pooler.
+        """The same, again and again: first at once, then one each interval in which something has changed, and one after 5 s
+        (or the interval, if that is longer) without a change. The passing of time is no change. Ends with the pooler.
         Errors: NOT_FOUND (no such backend, at the beginning; one that is removed later is left out), RESOURCE_EXHAUSTED
         (100 watch already).
         """
