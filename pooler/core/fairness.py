@@ -175,6 +175,15 @@ class Queue:
         self.whole += waiter.whole
         self._line_up(lane)
 
+    def prefer(self, waiter: Waiter, priority: Priority) -> None:
+        """Gives a call another priority; if it waits, it goes behind those who have that already."""
+        if waiter.priority is priority:
+            return
+        waits = self.remove(waiter)
+        waiter.priority = priority
+        if waits:
+            self.push(waiter)
+
     def remove(self, waiter: Waiter) -> bool:
         """Takes a waiter out, wherever it stands. False when it was not waiting."""
         if waiter not in self:

@@ -7,6 +7,7 @@ only its place in the core's queue; a task is made when a grant's work begins. I
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,6 @@ from pooler.errors import Fault, Reason
 from pooler.runtime import faults, starter
 from pooler.runtime.alarms import Alarms
 from pooler.runtime.express import Express
-from pooler.runtime.faults import FATES
 from pooler.runtime.slotfiles import SlotFiles
 from pooler.runtime.starter import Bounds, Start
 from pooler.runtime.tally import Tally
@@ -62,12 +62,10 @@ class Driver:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self.connections: dict[Slot, tuple[Kit, Connection]] = {}
-        """What is open, and what has opened it."""
         self._starting: dict[Slot, Start] = {}
         self._returning: Slot | None = None
-        """The connection that a turn is giving back at this moment, until it is offered again."""
         self._following: Turn | None = None
-        """To whom, when that was at once."""
+        """The connection that a turn is giving back at this moment, and to whom it is offered again, if that is now."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._alarms = Alarms(clock, self._time_is_over)
         self._express = Express(self)
@@ -95,15 +93,11 @@ class Driver:
         self._conclude(self.pool.leave(turn, self._clock()))
 
     def prolong(self, turn: Turn, give_up_at: float, deadline: float, priority: Priority) -> None:
-        """Others wait for a turn as well, longer or more urgently than who asked for it. Harmless once it was served."""
+        """Others wait for a turn as well, longer or more urgently than who asked for it. Harmless once it is served."""
         if turn.grant is not None or turn.deliver is None:
             return
         turn.give_up_at, turn.deadline = give_up_at, deadline
-        if turn.priority is not priority:
-            waits = self.pool.queue.remove(turn)
-            turn.priority = priority
-            if waits:
-                self.pool.queue.push(turn)
+        self.pool.queue.prefer(turn, priority)
         self._alarms.set(turn, give_up_at)
 
     def deliver_early(self, turn: Turn, answer: Answer) -> None:
@@ -174,22 +168,19 @@ class Driver:
         """Whether the last connection is gone within this time."""
         self._empty.clear()  # it may have been empty before: drained by an order, and then resumed
         self._note_empty()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
-        except TimeoutError:
-            return False
-        return True
+        return self._empty.is_set()
 
     # Carrying out
 
     def apply(self, actions: list[Action]) -> None:
         """Does what the pool has answered."""
         for action in actions:
-            if type(action) is Offer:  # nearly all are
-                self._offer(action.waiter)
-                continue
             match action:
+                case Offer():
+                    self._offer(action.waiter)
                 case Refuse():
                     self._refuse(action)
                 case Interrupt():
@@ -214,8 +205,7 @@ class Driver:
     def _offer(self, waiter: Waiter) -> None:
         assert isinstance(waiter, Turn)
         self._alarms.silence(waiter)
-        assert waiter.slot is not None
-        if not waiter.whole and self.connections[waiter.slot][0].shared:
+        if not waiter.whole and self.kit_of(waiter).shared:
             self._express.begin(waiter)
         elif waiter.slot is self._returning:
             self._returning, self._following = None, waiter
@@ -272,11 +262,11 @@ class Driver:
         assert turn.slot is not None
         kit, connection = self.connections[turn.slot]
         result = await self._execute(kit, connection, turn, began)
-        again = isinstance(result, Failure) and self.worth_another_try(turn, result)
+        again = isinstance(result, Failure) and faults.worth_another_try(turn, result, self.kit.adapter.traits)
         if result is None:
             fate = await self.stop(kit.adapter, connection)
         elif isinstance(result, Failure):
-            fate = FATES.get(result.kind, Fate.SOILED)
+            fate = faults.FATES.get(result.kind, Fate.SOILED)
             if not again:
                 self.settle(turn, faults.failed(self.name, turn.operation, result, turn.read), began)
         else:
@@ -320,21 +310,9 @@ class Driver:
             self.settle(turn, faults.slow(self.name, turn.operation, seconds, turn.read), began)
         return None
 
-    def worth_another_try(self, turn: Turn, failure: Failure) -> bool:
-        """Whether a call lost its connection through no doing of its own: once, and never a write that has begun.
-
-        A worker process has a fate of its own, so a request that it died of would kill the next one too.
-        """
-        lost = failure.kind in (FailureKind.DEAD, FailureKind.SESSION_LOST)
-        harmless = not failure.started or (turn.read and self.kit.adapter.traits.fate == "shared")
-        return lost and harmless and not turn.retried and turn.deliver is not None
-
     async def stop(self, adapter: Adapter[Any, Any], connection: Connection) -> Fate:
         """Stops what was cut short on a connection, and says what that leaves of it."""
-        if adapter.traits.reserve:
-            async with self.side_channels:  # its connections lie inside the cap, so they are counted
-                clean = await starter.stop(adapter, connection, self.bounds.cancel)
-        else:
+        async with self.side_channels if adapter.traits.reserve else nullcontext():  # they lie inside the cap
             clean = await starter.stop(adapter, connection, self.bounds.cancel)
         return Fate.SOILED if clean else Fate.BROKEN
 

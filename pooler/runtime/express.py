@@ -140,7 +140,7 @@ class Express:
                 turn.whole, turn.give_up_at = True, turn.deadline
             return Fate.SOUND, wanted
         failure = self._classified(turn, error)
-        again = turn.grant is RUNNING and driver.worth_another_try(turn, failure)
+        again = turn.grant is RUNNING and faults.worth_another_try(turn, failure, driver.kit.adapter.traits)
         if again:
             turn.retried = True
         else:

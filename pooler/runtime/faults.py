@@ -1,9 +1,10 @@
 """What a failed call means: what its caller is told, a sentence and facts to act on, and what it leaves behind."""
 
-from pooler.backends.base import Failure, FailureKind
+from pooler.backends.base import Failure, FailureKind, Traits
 from pooler.core.actions import Refuse
 from pooler.core.rules import Fate
 from pooler.errors import Fault, Reason
+from pooler.runtime.turns import Turn
 
 LOST = frozenset({FailureKind.DEAD, FailureKind.SESSION_LOST})
 
@@ -15,6 +16,15 @@ FATES = {
     FailureKind.BUG: Fate.BROKEN,
 }
 """What a failed request leaves of its connection; the kinds that are not here leave it sound, but to be reset."""
+
+
+def worth_another_try(turn: Turn, failure: Failure, traits: Traits) -> bool:
+    """Whether a call lost its connection through no doing of its own: once, and never a write that has begun.
+
+    A worker process has a fate of its own, so a request that it died of would kill the next one too.
+    """
+    harmless = not failure.started or (turn.read and traits.fate == "shared")
+    return failure.kind in LOST and harmless and not turn.retried and turn.deliver is not None
 
 
 def refused(backend: str, refusal: Refuse, waited_seconds: float) -> Fault:

@@ -94,13 +94,18 @@ class Pipeline:
                 return call.done
         return None
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether the head is known to have no page, and the rest of its rows is only waited for."""
+        return any(isinstance(call.result, NoPageError) for call in self._calls if call is not None)
+
     def leave_behind(self) -> None:
         """Nobody waits for what stands behind the head; the head hears at once that it has no page, if that is so."""
-        calls = [call for call in self._calls if call is not None]
-        for call in calls[1:]:
+        head, *others = [call for call in self._calls if call is not None]
+        for call in others:
             call.done = None
-        if calls and isinstance(calls[0].result, NoPageError):
-            self._loop.call_soon(self._tell, calls[0])
+        if self.hopeless:
+            self._loop.call_soon(self._tell, head)
 
     def end(self) -> None:
         """Lets go of the socket; nobody is told of anything any more. What the server owes stands in `syncs`."""
@@ -134,20 +139,19 @@ class Pipeline:
     def _send(self, call: Call) -> None:
         connection, pgconn = self._connection, self._pgconn
         name = connection.prepared.get(call.key)
-        if name is None:
-            name = self._prepare(call)
+        if name is None or call.again:
+            name = self._prepare(call, name)
         call.name = name
         pgconn.send_query_prepared(name, call.values)
         self._sync(call)
 
-    def _prepare(self, call: Call) -> bytes:
+    def _prepare(self, call: Call, stale: bytes | None) -> bytes:
         """Whoever comes behind uses it as well: should it fail, they find that out by themselves, and prepare it."""
         connection = self._connection
-        if len(connection.prepared) >= PREPARED_MAX:
-            oldest = connection.prepared.pop(next(iter(connection.prepared)))
-            self._forms.pop(oldest, None)
-            self._pgconn.send_query_params(b"DEALLOCATE " + oldest, None)
-            self._sync(None)
+        if stale is not None:
+            self._deallocate(stale)
+        elif len(connection.prepared) >= PREPARED_MAX:
+            self._deallocate(connection.prepared.pop(next(iter(connection.prepared))))
         connection.names += 1
         name = b"penstock_%d" % connection.names
         text, types = call.key
@@ -155,6 +159,12 @@ class Pipeline:
         connection.prepared[call.key] = name
         call.preparing = True
         return name
+
+    def _deallocate(self, name: bytes) -> None:
+        """Those sent before have used it by then. The server may know it no more: nobody wants to hear of that."""
+        self._forms.pop(name, None)
+        self._pgconn.send_query_params(b"DEALLOCATE " + name, None)
+        self._sync(None)
 
     def _sync(self, call: Call | None) -> None:
         """The end of a call. Where many are sent, libpq would ask the system for each: they are held back till all are
@@ -253,6 +263,8 @@ class Pipeline:
                 call.result = NoPageError()
         elif status not in (_ABORTED, _COMMAND_OK) and not isinstance(call.result, BaseException):
             call.result = errors.error_from_result(result)
+            if call.preparing and self._connection.prepared.get(call.key) == call.name:
+                del self._connection.prepared[call.key]
 
     def _page(self, call: Call, result: PGresult) -> Result:
         """The answer, if these are all of its rows."""
@@ -277,12 +289,13 @@ class Pipeline:
     def _ended(self, call: Call) -> None:
         """The server has said its last word on a call."""
         result = call.result
-        if isinstance(result, psycopg.Error) and is_stale(result):
-            if self._connection.prepared.get(call.key) == call.name:
-                del self._connection.prepared[call.key]
-            if not call.again and call.done is not None:
-                call.again, call.result, call.preparing = True, None, False
+        if isinstance(result, psycopg.Error) and is_stale(result) and not call.again and call.done is not None:
+            call.again, call.result = True, None
+            try:
                 self._send(call)
+            except psycopg.Error as error:
+                call.result = error
+            else:
                 return
         self._tell(call)
 

@@ -28,6 +28,7 @@ METHODS = {
 }
 
 
+STREAMS = 32
 MANNERS = {"start_seconds": 0.002, "dying_seconds": 0.01}
 
 
@@ -55,7 +56,7 @@ class SimulatedSubject(SimulatedOperations):
     listens = True
 
     def __init__(self) -> None:
-        self.adapter: SimulatedAdapter = build(Settings.model_validate(MANNERS))
+        self.adapter: SimulatedAdapter = build(Settings.model_validate({**MANNERS, "streams": STREAMS}))
 
     async def connections(self) -> int:
         return self.adapter.system.counts().total

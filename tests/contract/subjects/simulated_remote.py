@@ -11,7 +11,7 @@ from pooler.backends.simulated.adapter import build
 from pooler.backends.simulated.remote import RemoteConnection
 from pooler.backends.simulated.settings import Settings
 from tests.contract.subject import Subject
-from tests.contract.subjects.simulated import MANNERS, SimulatedOperations
+from tests.contract.subjects.simulated import MANNERS, STREAMS, SimulatedOperations
 from tests.servers.counting import CountingServer
 from tests.servers.server import free_port
 
@@ -23,7 +23,7 @@ class RemoteSubject(SimulatedOperations):
 
     def __init__(self, server: CountingServer) -> None:
         self.server = server
-        self.adapter = build(Settings(address=server.address))
+        self.adapter = build(Settings(address=server.address, streams=STREAMS))
 
     async def connections(self) -> int:
         return self.server.counts().total
