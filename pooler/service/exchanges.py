@@ -39,6 +39,11 @@ class Exchanges:
         if self._neighbours is not None:
             await self._neighbours.close(grace_seconds)
 
+    @property
+    def local_address(self) -> str:
+        """Where neighbours have their exchange at less cost; empty: nowhere."""
+        return self._neighbours.address if self._neighbours is not None else ""
+
     def open(self, line: Line) -> Exchange:
         """A new exchange on this line, until it says `forget`."""
         exchange = Exchange(line, self)
@@ -67,7 +72,7 @@ class Exchanges:
             boot_id=self._boot_id,
             calls_max=self._limits.calls_max,
             request_bytes_max=self._limits.request_bytes_max,
-            local_address=self._neighbours.address if near and self._neighbours is not None else "",
+            local_address=self.local_address if near else "",
             remembers_ms=round(REMEMBERED_SECONDS * 1000),
         )
 

@@ -1,8 +1,8 @@
 """gRPC over HTTP/2 on asyncio's own transports, for `Exchange` alone: the pooler's end of a neighbour's connection.
 
-The frames of HTTP/2 are h2's business; here stands who may come in, and who is sent away. A connection carries one
-exchange at a time. Whatever a client sends takes no more memory than its window, one message and a few answers that it
-has not read, and ends nothing but its own connection.
+The frames of HTTP/2 are h2's business; here stands who may come in, and who is sent away. Whatever a client sends takes
+no more memory than its windows, a message for each of its few streams and some answers that it has not read, and ends
+nothing but its own connection.
 """
 
 import asyncio
@@ -25,8 +25,10 @@ from pooler.service.line import Line
 log = structlog.get_logger(__name__)
 
 EXCHANGE = "/penstock.v1.PoolerService/Exchange"
-WINDOW_BYTES = 4 << 20
-"""How much a client may send ahead of what was taken."""
+STREAMS_MAX = 16
+"""A frontend has one, or two while it changes over."""
+WINDOW_BYTES = 1 << 20
+"""How much a client may send ahead of what was taken, on each stream."""
 FRAME_BYTES = 1 << 20
 """A batch of ours in one frame: h2 takes some ten microseconds for each."""
 HIGH_WATER_BYTES = 256 << 10
@@ -55,7 +57,7 @@ class Connection(asyncio.Protocol):
         self._gone = gone
         self._message_bytes_max = message_bytes_max
         self._vanished_seconds = vanished_seconds
-        self._line: Http2Line | None = None
+        self._lines: dict[int, Http2Line] = {}
         self._heard = False
         self._loop = asyncio.get_running_loop()
         self._watch = self._loop.call_later(REQUEST_SECONDS, self.abort)
@@ -63,7 +65,7 @@ class Connection(asyncio.Protocol):
     @property
     def busy(self) -> bool:
         """Whether an exchange is open on it."""
-        return self._line is not None
+        return bool(self._lines)
 
     # What the transport tells
 
@@ -72,11 +74,11 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self.h2.initiate_connection()
         self.h2.update_settings({
-            SettingCodes.MAX_CONCURRENT_STREAMS: 1,
+            SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MAX,
             SettingCodes.INITIAL_WINDOW_SIZE: WINDOW_BYTES,
             SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES,
         })  # fmt: skip
-        self.h2.increment_flow_control_window(WINDOW_BYTES)
+        self.h2.increment_flow_control_window(STREAMS_MAX * WINDOW_BYTES)
         self.send()
 
     def data_received(self, data: bytes) -> None:
@@ -98,12 +100,11 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.writable = True
-        if self._line is not None:
-            self._line.room()
+        self._tell_of_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch.cancel()
-        self._lose_line()
+        self._lose_lines()
         self._gone(self)
 
     # What its line and its owner want
@@ -118,60 +119,61 @@ class Connection(asyncio.Protocol):
         self.h2.acknowledge_received_data(count, stream_id)
 
     def line_is_over(self, line: Http2Line) -> None:
-        """Its end was sent; the connection may carry another stream."""
-        if self._line is not line:
+        """Its end was sent."""
+        if self._lines.get(line.stream_id) is not line:
             return
         if not line.half_closed:
             self._reset(line.stream_id, ErrorCodes.NO_ERROR)  # as gRPC says that it reads no further
-        self._lose_line()
+        self._lose(line.stream_id)
 
     def close(self) -> None:
         """Says what there is to be said, and closes."""
         self.send()
-        self._lose_line()
+        self._lose_lines()
         self._transport.close()
 
     def abort(self) -> None:
         """Closes without a word."""
-        self._lose_line()
+        self._lose_lines()
         self._transport.abort()
 
     # HTTP/2
 
     def _take(self, event: events.Event) -> None:
-        line = self._line
         match event:
-            case events.RequestReceived(headers=headers, stream_id=stream_id):
-                self._request(stream_id, {str(name): str(value) for name, value in headers})
-            case events.WindowUpdated() | events.RemoteSettingsChanged():
-                if line is not None:
-                    line.room()
-            case events.ConnectionTerminated() if line is None:
-                self.close()
             case events.DataReceived(stream_id=stream_id, data=data, flow_controlled_length=counted):
-                if line is not None and line.stream_id == stream_id:
+                if line := self._lines.get(stream_id):
                     line.receive(data, counted)
                 else:
                     self.acknowledge(counted, stream_id)
-            case events.StreamEnded(stream_id=stream_id) if line is not None and line.stream_id == stream_id:
-                line.half_close()
-            case events.StreamReset(stream_id=stream_id) if line is not None and line.stream_id == stream_id:
-                self._lose_line()
+            case events.WindowUpdated() | events.RemoteSettingsChanged():
+                self._tell_of_room()
+            case events.RequestReceived(headers=headers, stream_id=stream_id):
+                self._request(stream_id, {str(name): str(value) for name, value in headers})
+            case events.StreamEnded(stream_id=stream_id):
+                if line := self._lines.get(stream_id):
+                    line.half_close()
+            case events.StreamReset(stream_id=stream_id):
+                self._lose(stream_id)
+            case events.ConnectionTerminated() if not self._lines:
+                self.close()
 
     def _request(self, stream_id: int, headers: dict[str, str]) -> None:
-        if self._line is not None:
-            self._reset(stream_id, ErrorCodes.REFUSED_STREAM)
-        elif headers.get(":method") != "POST" or not headers.get("content-type", "").startswith("application/grpc"):
+        if headers.get(":method") != "POST" or not headers.get("content-type", "").startswith("application/grpc"):
             self._refuse(stream_id, [(":status", "415")])
         elif headers.get(":path") != EXCHANGE:
             sentence = f"Only {EXCHANGE} is served here; everything else at the pooler's own address."
             self._refuse(stream_id, BEGINNING + trailers(UNIMPLEMENTED, sentence))
         else:
             self.h2.send_headers(stream_id, BEGINNING)
-            self._line = Http2Line(self, stream_id, self._message_bytes_max)
-            self._line.carry(self._accept(self._line))
+            line = self._lines[stream_id] = Http2Line(self, stream_id, self._message_bytes_max)
+            line.carry(self._accept(line))
             self._watch.cancel()
             self._watch = self._loop.call_later(self._vanished_seconds * PING_SHARE, self._ask_for_a_sign)
+
+    def _tell_of_room(self) -> None:
+        for line in list(self._lines.values()):
+            line.room()
 
     def _refuse(self, stream_id: int, headers: Headers) -> None:
         self.h2.send_headers(stream_id, headers, end_stream=True)
@@ -184,10 +186,13 @@ class Connection(asyncio.Protocol):
             return  # closed by the client already
         self.send()
 
-    def _lose_line(self) -> None:
-        if self._line is not None:
-            line, self._line = self._line, None
+    def _lose(self, stream_id: int) -> None:
+        if line := self._lines.pop(stream_id, None):
             line.lose()
+
+    def _lose_lines(self) -> None:
+        for stream_id in list(self._lines):
+            self._lose(stream_id)
 
     # A client that is gone without a word
 

@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import grpc
-import orjson
 import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -137,79 +136,6 @@ async def test_a_caller_that_leaves_while_queued_starts_no_work(pooler: Line) ->
         assert pooler.system().requests_total == before
 
 
-async def test_the_calls_of_an_exchange_are_answered_each_by_itself(pooler: Line) -> None:
-    async with wire.stream(pooler.pooler.address) as stream:
-        await stream.send(wire.call(1, "work", seconds=0.3), wire.call(2, "echo", value="b"), wire.call(3, "nothing"))
-        heads = [await stream.head() for _ in range(3)]
-    assert [head.id for head in heads] == [3, 2, 1]
-    assert heads[0].error.reason == pb.REASON_OPERATION_NOT_FOUND
-    assert heads[0].error.code == grpc.StatusCode.NOT_FOUND.value[0]
-    assert [head.result for head in heads[1:]] == [b'{"result":"b"}', b'{"result":"done"}']
-
-
-async def test_a_large_result_travels_in_pieces_within_its_credit_and_lets_others_pass(pooler: Line) -> None:
-    window = 100_000
-    async with wire.stream(pooler.pooler.address, window=window) as stream:
-        await stream.send(wire.call(1, "rows", count=20_000))
-        head = await stream.head()
-        assert head.total_bytes > 3 * window
-        received = b""
-        while len(received) < window:
-            received += (await stream.frame()).piece.data
-        assert len(received) == window
-        await stream.send(wire.call(2, "echo", value="small"))  # the large one has no credit, and stalls nobody
-        assert (await stream.head()).result == b'{"result":"small"}'
-        await stream.send(wire.credit(1, head.total_bytes))
-        while len(received) < head.total_bytes:
-            piece = (await stream.frame()).piece
-            assert 0 < len(piece.data) <= 65_536
-            received += piece.data
-    assert len(orjson.loads(received)["rows"]) == 20_000
-
-
-async def test_cancelling_a_call_of_an_exchange_stops_its_work_and_leaves_the_others(pooler: Line) -> None:
-    async with wire.stream(pooler.pooler.address) as stream:
-        await stream.send(wire.call(1, "work", seconds=60), wire.call(2, "work", seconds=0.2))
-        await eventually(lambda: pooler.system().counts().busy == 2)
-        await stream.send(wire.cancel(1))
-        cancelled, finished = await stream.head(), await stream.head()
-    assert (cancelled.id, cancelled.error.reason) == (1, pb.REASON_CANCELLED)
-    assert (finished.id, finished.result) == (2, b'{"result":"done"}')
-
-
-async def test_a_broken_exchange_cancels_what_was_under_way_on_it(pooler: Line) -> None:
-    async with wire.stream(pooler.pooler.address) as stream:
-        await stream.send(wire.call(1, "work", seconds=60), wire.call(2, "work", seconds=60))
-        await eventually(lambda: pooler.system().counts().busy == 2)
-    await eventually(lambda: pooler.system().counts().busy == 0)
-    await eventually(lambda: pooler.pooler._dispatcher.under_way == 0)
-
-
-async def test_a_half_closed_exchange_is_answered_to_the_end(pooler: Line) -> None:
-    async with wire.stream(pooler.pooler.address) as stream:
-        await stream.send(wire.call(1, "work", seconds=0.1))
-        await stream.half_close()
-        assert (await stream.head()).result == b'{"result":"done"}'
-        assert await stream.ended() is grpc.StatusCode.OK
-
-
-@pytest.mark.parametrize(
-    "frames",
-    [
-        [wire.call(1, "echo", value="no hello")],
-        [wire.HELLO, wire.HELLO],
-        [wire.HELLO, wire.call(2, "echo", value="x"), wire.call(2, "echo", value="x")],
-    ],
-    ids=["no hello", "two hellos", "ids that do not grow"],
-)
-async def test_an_exchange_that_breaks_the_order_of_frames_is_ended(pooler: Line, frames: list[pb.ClientFrame]) -> None:
-    async with wire.stub(pooler.pooler.address) as stub, asyncio.timeout(20):
-        stream = wire.Stream(stub)
-        await stream.send(*frames)
-        assert await stream.ended() is grpc.StatusCode.INVALID_ARGUMENT
-    await eventually(lambda: pooler.pooler._dispatcher.under_way == 0)
-
-
 async def test_a_reload_reaches_whoever_watches_the_catalogue(pooler: Line) -> None:
     async with wire.stub(pooler.pooler.address) as stub, asyncio.timeout(20):
         watch = stub.WatchCatalogue(pb.WatchCatalogueRequest())
@@ -268,19 +194,3 @@ async def test_reflection_names_the_services(pooler: Line) -> None:
         answer = await call.read()
         names = {service.name for service in answer.list_services_response.service}
     assert {"penstock.v1.PoolerService", "penstock.v1.AdminService", "grpc.health.v1.Health"} <= names
-
-
-@pytest.mark.promise(31)
-async def test_a_stop_answers_what_runs_refuses_what_comes_and_closes_every_connection(pooler: Line) -> None:
-    system = pooler.system()
-    async with wire.stream(pooler.pooler.address) as stream:
-        await stream.send(wire.call(1, "work", seconds=0.5))
-        await eventually(lambda: system.counts().busy == 1)
-        stopping = asyncio.ensure_future(pooler.stop_pooler())
-        assert (await stream.frame()).WhichOneof("frame") == "go_away"
-        await stream.send(wire.call(2, "echo", value="late"))
-        refused, answered = await stream.head(), await stream.head()
-        assert (refused.id, refused.error.reason) == (2, pb.REASON_DRAINING)
-        assert (answered.id, answered.result) == (1, b'{"result":"done"}')
-        await stopping
-    assert system.counts().total == 0
