@@ -26,6 +26,7 @@ NAMES = (
     "overload",
     "paging",
     "long_calls",
+    "desk",
     "pipelined",
 )
 SOAKS = ("cancels", "pipelined")

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from tests.interaction import wire
@@ -111,7 +112,7 @@ async def test_who_has_and_who_waits_for_a_connection_can_be_seen_and_each_can_b
         status, out, _ = await penstock(pooler, "kill", "legacy", "--connection", number)
         assert (status, out.split(";")[0]) == (0, f"connection {number} killed")
         for call in (others[1], mine):
-            with pytest.raises(wire.grpc.aio.AioRpcError) as killed:
+            with pytest.raises(grpc.aio.AioRpcError) as killed:
                 await call
             assert reason_of(killed.value) == "ABORTED KILLED"
         assert not others[0].done()

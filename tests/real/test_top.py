@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from tests.interaction import wire
@@ -110,7 +111,7 @@ async def test_a_stuck_call_is_killed_after_a_question_and_not_by_any_other_answ
             assert not stuck.done()
             screen.press("ky")
             await shows(screen, "1 killed; legacy is serving")
-            with pytest.raises(wire.grpc.aio.AioRpcError) as killed:
+            with pytest.raises(grpc.aio.AioRpcError) as killed:
                 await stuck
             assert reason_of(killed.value) == "ABORTED KILLED"
             await shows(screen, gone="stuck")
