@@ -67,13 +67,14 @@ class Calls:
 
     async def _wanted(self, talk: Talk, request: JSONRPCRequest, headers: Mapping[str, str]) -> Asked | Json:
         """What a request asks for; its response, where there is nothing to run."""
+        telling = Telling("", Note(request.method, "", request.id), talk.version)
         try:
             wanted = asked(self._settings, await self._mcp.known_catalogue(), talk, request, headers)
         except PoolerError as error:
-            return Telling("", Note(request.method, "", request.id), talk.version).failed(error)
+            return telling.failed(error)
         except Exception as error:  # noqa: BLE001 - the SDK's own ladder says what its client may know of it
             return failure(request.id, error)
-        return wanted if isinstance(wanted, Asked) else result(request.id, wanted)
+        return wanted if isinstance(wanted, Asked) else telling.fitting(result(request.id, wanted))
 
     async def _begun(self, talk: Talk, note: Note, events: AsyncGenerator[RunEvent, None]) -> ASGIApp:
         try:

@@ -96,7 +96,7 @@ class Telling:
             # Before 2026-07-28 nothing but a response ends a request's stream for good.
             return failure(self._note.request_id, ProtocolError(REQUEST_CANCELLED, "Request cancelled"))
         try:
-            return self._fitting(result_message(self._note, failure_of(error, self._note)))
+            return self.fitting(result_message(self._note, failure_of(error, self._note)))
         except ProtocolError as refused:
             return failure(self._note.request_id, refused)
 
@@ -113,7 +113,7 @@ class Telling:
             return [result_message(self._note, orjson.Fragment(spliced(event.what.reply)))]
         if (answer := answer_of(event, self._note)) is not None:
             self._answered = True
-            return [self._fitting(answer)]
+            return [self.fitting(answer)]
         return notifications_of(event, self._note) if self._is_news(event) else []
 
     def _splices(self, reply: Reply) -> bool:
@@ -133,7 +133,7 @@ class Telling:
         self._progress = max(self._progress, step.progress)
         return grown
 
-    def _fitting(self, answer: Json) -> Json:
+    def fitting(self, answer: Json) -> Json:
         """A response in the form of the client's own revision, which knows less than ours."""
         if "result" not in answer:
             return answer

@@ -16,13 +16,17 @@ from tests.interaction.differential.known import KNOWN, PASSED_OVER
 from tests.interaction.differential.messages import all_messages
 from tests.interaction.differential.pair import Outcome, Pair, compared, pairs
 
+SOAK = os.environ.get("PENSTOCK_PROFILE") == "soak"
+"""`PENSTOCK_PROFILE=soak pytest --timeout 0 tests/interaction/test_hot_and_slow.py`: a hundred thousand requests."""
+
+ROUNDS = 20 if SOAK else 1
+"""Hypothesis remembers all that a round has tried, so that one of them has its bound."""
+
 PROFILE = settings(
-    max_examples=100_000 if os.environ.get("PENSTOCK_PROFILE") == "soak" else 400,
+    max_examples=5000 if SOAK else 400,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-"""`PENSTOCK_PROFILE=soak pytest --timeout 0 tests/interaction/test_hot_and_slow.py` for a long run."""
-
 pytestmark = pytest.mark.anyio
 
 CORPUS = {"calls": all_calls(), "headers": all_headers(), "messages": all_messages(), "framing": all_framing()}
@@ -68,9 +72,12 @@ def misled(case: Case, hot: Outcome) -> list[str]:
     return [f"{hot.hot} answers came the short way, where {case.hot} had to"]
 
 
+@pytest.mark.parametrize("number", range(ROUNDS))
 @settings(PROFILE)
 @given(case=cases())
-async def test_requests_made_by_chance_are_answered_alike_on_both_ways(both: dict[str, Pair], case: Case) -> None:
+async def test_requests_made_by_chance_are_answered_alike_on_both_ways(
+    both: dict[str, Pair], number: int, case: Case
+) -> None:
     assume(not any(each in piece for each in PASSED_OVER for piece in case.pieces))
     hot, slow = await both[case.settings[0]].send(case)
     assert compared(hot, slow) == []

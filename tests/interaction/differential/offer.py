@@ -16,7 +16,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         "page_rows": 20,
         "paged": True,
     },
-    "wrong": {"backend": "sim", "method": "wrong", "effect": "read"},
+    "wrong": {"backend": "sim", "method": "wrong", "effect": "read", "share": True},
     "write": {
         "backend": "sim",
         "method": "write",
@@ -79,6 +79,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         "method": "echo",
         "arguments": {"value": {"type": "string"}},
         "effect": "read",
+        "share": True,
         "page_bytes": 1024,
     },
     # Answered by a worker, which says what reached it
