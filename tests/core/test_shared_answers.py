@@ -90,6 +90,7 @@ def test_a_tag_of_ones_own_can_be_named_by_nobody() -> None:
 # How long
 
 
+@pytest.mark.promise(27)
 @pytest.mark.parametrize(
     ("age", "standing"),
     [
@@ -113,6 +114,7 @@ def entry(epochs: Epochs, owner: str, key: str, size: int = 1000) -> Entry:
     return Entry(owner, key, "an answer", size, epochs.hold([f"{owner}:{key}"]), epochs.now, 0.0)
 
 
+@pytest.mark.promise(27)
 def test_whoever_keeps_the_most_gives_way_and_of_his_the_one_that_was_not_used_for_longest() -> None:
     epochs = Epochs()
     cache = Cache(20_000, epochs)

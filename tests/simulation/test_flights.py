@@ -107,6 +107,7 @@ async def test_an_error_is_told_to_everybody_once_and_kept_for_nobody():
     assert sharing.executed == 2
 
 
+@pytest.mark.promise(25)
 @in_virtual_time
 async def test_whoever_runs_out_of_time_at_work_hears_it_alone():
     sharing = working(before=10.0)
@@ -118,6 +119,7 @@ async def test_whoever_runs_out_of_time_at_work_hears_it_alone():
     assert sharing.executed == 1
 
 
+@pytest.mark.promise(25)
 @in_virtual_time
 async def test_a_flight_goes_on_for_whoever_is_more_patient_than_the_first():
     sharing = working(before=10.0)
@@ -128,6 +130,7 @@ async def test_a_flight_goes_on_for_whoever_is_more_patient_than_the_first():
     assert sharing.executed == 1
 
 
+@pytest.mark.promise(25)
 @in_virtual_time
 async def test_it_waits_for_a_connection_as_long_as_its_most_patient_caller():
     sharing = working(before=10.0, rules={"cap": 1})
@@ -250,6 +253,7 @@ async def test_a_lost_connection_is_tried_again_once_for_all_of_them():
     assert sharing.executed <= 3
 
 
+@pytest.mark.promise(25)
 @in_virtual_time
 async def test_callers_by_the_thousand_are_told_in_several_turns_of_the_loop():
     sharing = working()
@@ -293,6 +297,7 @@ async def test_that_it_has_several_pages_is_remembered_for_its_time(tmp_path: Pa
     assert sharing.executed == 3
 
 
+@pytest.mark.promise(25)
 @in_virtual_time
 async def test_the_pages_are_the_next_callers_when_the_first_one_has_left(tmp_path: Path):
     sharing = working(folder=tmp_path)

@@ -22,7 +22,7 @@ class Hearing(Channel):
 
     def heard(self, payload: str) -> None:
         if tags := payload.split():
-            self._answers.heard(tags)
+            self._answers.heard(self._backend, tags)
         else:
             self._answers.distrust(self._backend, "notification")
 

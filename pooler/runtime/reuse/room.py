@@ -85,9 +85,8 @@ class Answers:
         for reading in readings.values():
             if reading.rule.strict:
                 self._strict.setdefault(reading.driver.name, []).append(reading.tag)
-        gone = [reading.tag for name, reading in before.items() if readings.get(name) is not reading]
-        if gone:
-            self._move((), gone, everything=True)
+        if gone := [reading for name, reading in before.items() if readings.get(name) is not reading]:
+            self._give_up(gone)
             self.cache.purge(_is_over)
         return readings
 
@@ -100,15 +99,15 @@ class Answers:
         self.invalidations["write"] += 1
         self._move(tags, self._strict.get(backend, ()))
 
-    def heard(self, tags: Collection[str]) -> None:
-        """A backend has said that these are not what they were."""
+    def heard(self, backend: str, tags: Collection[str]) -> None:
+        """A backend has said that these are not what they were: somebody has written to it."""
         self.invalidations["notification"] += 1
-        self._move(tags, ())
+        self._move(tags, self._strict.get(backend, ()))
 
     def distrust(self, backend: str, why: str) -> None:
         """Whatever a backend has answered may be wrong by now."""
         self.invalidations[why] += 1
-        self._move((), [reading.tag for reading in self.readings.values() if reading.driver.name == backend], True)
+        self._give_up([reading for reading in self.readings.values() if reading.driver.name == backend])
 
     def order(self, tags: Collection[str] = (), operation: str = "", everything: bool = False) -> tuple[int, Change]:
         """An administrator's order: by tags, of one operation, or everything. Returns how many answers that were.
@@ -123,11 +122,15 @@ class Answers:
         self.cache.purge(_is_over)
         before, facts = len(self.cache), {"tags": " ".join(tags)[:NAME_TOLD], "operation": operation}
         self.invalidations["order"] += 1
-        own = [reading.tag for name, reading in self.readings.items() if everything or name == operation]
-        self._move(tags, own, everything=bool(own))
+        self._give_up([reading for name, reading in self.readings.items() if everything or name == operation], tags)
         count = self.cache.purge(_is_over)
         told = {name: text for name, text in facts.items() if text}
         return count, Change("invalidate", "", f"{before} answers", f"{before - count} answers", told)
+
+    def _give_up(self, readings: Collection[Reading], tags: Collection[str] = ()) -> None:
+        """Whatever these operations have answered, and what has any of these tags."""
+        own = [reading.tag for reading in readings]
+        self._move(tags, own, everything=any(reading.rule.near for reading in readings))
 
     def _move(self, tags: Collection[str], own: Iterable[Tag], everything: bool = False) -> None:
         self.epochs.move(tags, own)

@@ -5,7 +5,7 @@ can be under way any more. In a session's transaction it is the commit that coun
 nothing.
 """
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -38,9 +38,11 @@ class Ledger:
 
     sessions: WeakKeyDictionary[Session, set[str]] = field(default_factory=WeakKeyDictionary)
 
-    def note(self, session: Session, tags: Set[str]) -> None:
-        """A session has written something."""
-        self.sessions.setdefault(session, set()).update(tags)
+    def note(self, session: Session, tags: Iterable[str]) -> set[str]:
+        """A session has written something. Returns all that it has."""
+        written = self.sessions.setdefault(session, set())
+        written.update(tags)
+        return written
 
 
 @dataclass(slots=True, eq=False)
@@ -61,8 +63,8 @@ class Writing:
         if may_have_happened(call, outcome):
             tags = rendered(self.tags, call.arguments)
             if session is not None:
-                self.room.ledger.note(session, set(tags))
-            else:
+                tags = tuple(self.room.ledger.note(session, tags))
+            if session is None or session.life.failed:  # some databases commit by themselves, for a CREATE TABLE say
                 Aftermath(self.room, self.driver, tags, partial(_has_ended, call)).begin(outcome)
         told(outcome)
 
