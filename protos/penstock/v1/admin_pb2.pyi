@@ -397,7 +397,9 @@ Global___Connection: _TypeAlias = Connection  # noqa: Y015
 
 @_typing.final
 class ListedCall(_message.Message):
-    """A call, as an administrator sees it. Its arguments are nobody's business."""
+    """A call, as an administrator sees it. Its arguments are nobody's business. Calls that share one of the backend are that
+    one, by the name of the first of those who wait for it: whoever kills it ends all of them.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
