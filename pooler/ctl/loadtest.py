@@ -76,6 +76,7 @@ def loadtest(
 
     Ends with 0 when every limit was kept, 1 when one was missed, 2 for wrong usage, 3 when the run itself is invalid.
     """
+    # As names and values: what was not said must not replace what a plan says.
     given = {name: value for name, value in locals().items() if value not in (None, [])}
     raise typer.Exit(_loadtest(given))
 
@@ -107,6 +108,8 @@ def _made(given: dict[str, Any]) -> "Result":
     from pooler.service.load import LoadError
 
     kept = Path(f"{given['out']}.json")
+    if not kept.parent.is_dir():
+        _usage(f"there is no folder {kept.parent} to write {kept.name} to; make it, or name another --out")
     if "compare" in given and kept.resolve() == given["compare"].resolve():
         _usage(f"the run would write over {given['compare']}, which it is to be compared with; name another --out")
     try:

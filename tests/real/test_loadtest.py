@@ -84,7 +84,6 @@ def failed(step: StepResult) -> int:
     return step.all.calls - step.all.vanished - step.all.good
 
 
-@pytest.mark.promise(24)
 def test_from_half_the_capacity_to_ten_times_it_the_figures_are_those_of_theory(
     pooler: Pooler, counting_server: CountingServer, tmp_path: Path
 ) -> None:
@@ -149,10 +148,9 @@ def test_callers_who_vanish_leave_nothing_at_work_and_nothing_waiting(
     assert step.all.outcomes == {"VANISHED": step.all.calls}
     assert max(sample.in_use for sample in ended.result.pools) == CAP  # they were at work
     counting_server.wait(busy=0, dying=0)
-    assert (
-        loadtest(tmp_path, target={"pooler": pooler.address}, calls=work(), steps=[{"rate": 20, "seconds": 1}]).status
-        == 0
-    )
+    # Nothing of them is in the way of others.
+    others = {"calls": work(), "steps": [{"rate": 20, "seconds": 1}], "expect": ["goodput>0.9"]}
+    assert loadtest(tmp_path, target={"pooler": pooler.address}, **others).status == 0
 
 
 @pytest.mark.parametrize("era", ["2026-07-28", "2025-11-25"])
@@ -206,6 +204,7 @@ def test_the_status_tells_a_script_what_came_of_it(pooler: Pooler, tmp_path: Pat
         "a write": loadtest(tmp_path, **target, calls=[{"operation": "write"}]),
         "arguments that do not fit": loadtest(tmp_path, "work", "seconds=soon", **target),
         "no limit": loadtest(tmp_path, "--expect", "fast", **target),
+        "no folder": loadtest(tmp_path, "--out", str(tmp_path / "absent" / "name"), **target),
         "over what it is compared with": loadtest(tmp_path, "--compare", str(tmp_path / "loadtest.json"), **target),
     }
     invalid = loadtest(tmp_path, **target, lateness_max_ms=1e-9)
