@@ -61,7 +61,7 @@ class Desk:
     ) -> None:
         self._longest = settings.timeout_seconds_max
         self._pooler = pooler
-        self.near = Near(settings.near_bytes, monotonic, time)
+        self.near = Near(settings.near_bytes if settings.hot else 0, monotonic, time)
         if self.near:
             pooler.keep_near(self._invalidated, self.near.clear)
         self._render = render

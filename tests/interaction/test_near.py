@@ -94,7 +94,7 @@ async def shop(bare_line: Line) -> AsyncIterator[Shop]:
         made = Shop(bare_line, http)
         # Whoever opens a stream by a call of its own is not granted anything yet.
         for number in range(2):
-            await made.call("put", "nothing", at=number)
+            await made.ask("kept", "nothing", at=number)
         yield made
 
 
@@ -199,13 +199,13 @@ async def test_a_call_in_a_conversation_is_answered_by_the_pooler_which_alone_kn
 
 async def test_a_frontend_that_keeps_nothing_is_granted_nothing(shop: Shop) -> None:
     await shop.line.start_frontend(tokens=TOKENS, near_bytes=0)
-    await shop.call("put", "nothing", at=2)
+    await shop.ask("kept", "nothing", at=2)
     assert not await shop.is_kept("stock", at=2)
 
 
 async def test_what_is_kept_is_bounded_and_the_rest_still_answered(shop: Shop) -> None:
     await shop.line.start_frontend(tokens=TOKENS, near_bytes=10_000)
-    await shop.call("put", "nothing", at=2)
+    await shop.ask("kept", "nothing", at=2)
     for number in range(100):
         assert (await shop.ask("stock", str(number), at=2))[0] == 0
     assert 0 < len(shop.near(2)) < 20
