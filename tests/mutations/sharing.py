@@ -88,8 +88,8 @@ BREAKS = (
         26,
         "strict operations see no more than what writes say of themselves",
         ROOM,
-        "self._move(tags, self._strict.get(backend, ()))",
-        "self._move(tags, ())",
+        '["write"] += 1\n        self._move(tags, self._strict.get(backend, ()))',
+        '["write"] += 1\n        self._move(tags, ())',
     ),
     Break(
         26,

@@ -108,13 +108,17 @@ class World:
         return [
             lambda: sharing.system.behave(refuse="down"),
             lambda: sharing.system.behave(die_after=chance.randint(1, 5)),
-            lambda: [sharing.system.kill(session) for session in list(sharing.system.sessions)],
+            self._restart,
             sharing.rig.orders.pause,
             sharing.rig.orders.retire,
             lambda: sharing.answers.order([f"value:{chance.choice(VALUES)}"]),
             lambda: sharing.answers.order(everything=True),
             lambda: sharing.install(self.terms, revision=chance.random()),
         ]
+
+    def _restart(self) -> None:
+        for session in list(self.sharing.system.sessions):
+            self.sharing.system.kill(session)
 
     # Judging
 
