@@ -164,7 +164,7 @@ class Pooler:
 
     def _admin_plane(self, settings: PoolerSettings) -> AdminPlane:
         record, stopping = Record(self._state.path, time.time), lambda: self._dispatcher.draining
-        snapshots = Snapshots(self._drivers, self._state.name, record, stopping, time.time)
+        snapshots = Snapshots(self._drivers, self._state.name, self._answers, record, stopping, time.time)
         return AdminPlane(settings.admin, snapshots, self._answers, record, self._reload_by_order)
 
     def _keys(self, settings: PoolerSettings) -> list[bytes]:

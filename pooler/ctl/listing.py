@@ -32,7 +32,7 @@ PANEL = "Look at a running pooler"
 SHOWS = {
     "pools": ("pools",), "databases": ("pools",), "servers": ("connections",), "clients": ("queue", "waiting"),
     "stats": ("stats",), "totals": ("stats",), "connections": ("connections",), "queue": ("queue", "waiting"),
-    "sessions": ("sessions",), "runs": ("runs",), "changes": ("changes",),
+    "sessions": ("sessions",), "runs": ("runs",), "changes": ("changes",), "cache": ("cache", "kept"),
 }  # fmt: skip
 """PgBouncer's words beside our own, and what is shown for them."""
 
@@ -149,6 +149,22 @@ def runs(
     """Show the calls that can be followed: those under way, and those that are kept."""
     where = reach(pooler, config, token_file, timeout)
     _show(["runs"], None, where, limit, as_json, interval if watch else None)
+
+
+@app.command(rich_help_panel=PANEL)
+def cache(
+    backends: Backends = None,
+    pooler: Address = None,
+    config: ConfigFile = None,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+    watch: Watch = False,
+    interval: Interval = USUAL_INTERVAL,
+    timeout: Timeout = USUAL_TIMEOUT,
+) -> None:
+    """Show whose calls shared answers have spared, and what is kept of them."""
+    where = reach(pooler, config, token_file, timeout)
+    _show(["cache", "kept"], backends, where, USUAL_LIMIT, as_json, interval if watch else None)
 
 
 @app.command(rich_help_panel=PANEL)

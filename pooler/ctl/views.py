@@ -282,6 +282,37 @@ RUNS = Listing(
     "no run is under way or kept",
 )
 
+CACHE = Listing(
+    "cache",
+    ("cache",),
+    lambda snapshot: list(snapshot["cache"]["operations"]),
+    lambda snapshot: len(snapshot["cache"]["operations"]),
+    (
+        _name("backend", "backend"),
+        _name("operation", "operation"),
+        _number("hits", "hit"),
+        _number("stale", "stale"),
+        _number("joined", "joined"),
+        _number("misses", "miss"),
+        _number("alone", "alone"),
+        _number("renewals", "renewals"),
+    ),
+    "no operation shares its answers",
+)
+KEPT = Listing(
+    "kept",
+    ("cache",),
+    lambda snapshot: [{key: value for key, value in snapshot["cache"].items() if key != "operations"}],
+    lambda snapshot: 1,
+    (
+        _number("answers kept", "answers"),
+        Column("KiB", "bytes", lambda row: units.kilobytes(row["bytes"])),
+        Column("of KiB", "bytes_max", lambda row: units.kilobytes(row["bytes_max"])),
+        _number("gave way", "evictions_total"),
+    ),
+    "",
+)
+
 
 def about(change: Row) -> str:
     """What a change was about, which one of many, before and after."""

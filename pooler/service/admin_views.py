@@ -1,5 +1,7 @@
 """What an administrator is shown, from the pools' own state to the wire's messages. Reads; it changes nothing."""
 
+from collections.abc import Set
+from dataclasses import asdict
 from typing import NamedTuple
 
 from pooler.backends.base import Tag
@@ -10,6 +12,7 @@ from pooler.core.states import ConnectionState, GrantState
 from pooler.runtime.driver import Driver
 from pooler.runtime.pins import Pin
 from pooler.runtime.record import Entry
+from pooler.runtime.reuse.room import Answers
 from pooler.runtime.runs.run import Run
 from pooler.runtime.runs.state import status
 from pooler.runtime.sessions import Session
@@ -157,6 +160,21 @@ def run(one: Run, moment: Moment) -> pb.ListedRun:
         quiet_ms=milliseconds(moment.wall - one.updated_at),
         followers=one.followers,
         kept_bytes=one.log.size,
+    )
+
+
+def cache(answers: Answers, backends: Set[str]) -> pb.Cache:
+    """What is kept of shared answers, and whose calls they have spared. `backends`: none means all."""
+    return pb.Cache(
+        answers=len(answers.cache),
+        bytes=answers.cache.bytes,
+        bytes_max=answers.cache.bytes_max,
+        evictions_total=answers.cache.evictions_total,
+        operations=[
+            pb.SharedOperation(backend=reading.driver.name, operation=name, **asdict(reading.counts))
+            for name, reading in sorted(answers.readings.items())
+            if not backends or reading.driver.name in backends
+        ],
     )
 
 

@@ -16,6 +16,7 @@ from pooler.runtime import orders
 from pooler.runtime.desks import Desks
 from pooler.runtime.driver import Driver
 from pooler.runtime.record import Record
+from pooler.runtime.reuse.room import Answers
 from pooler.runtime.runs import Runs
 from pooler.service import admin_views as views
 from pooler.service.admin_views import Moment
@@ -62,11 +63,13 @@ class Snapshots:
         self,
         drivers: Mapping[str, Driver],
         pooler: str,
+        answers: Answers,
         record: Record,
         stopping: Callable[[], bool],
         wall: Clock,
     ) -> None:
         self._drivers = drivers
+        self._answers = answers
         self._record = record
         self._pooler = pooler
         self._stopping = stopping
@@ -131,6 +134,8 @@ class Snapshots:
             self._add_sessions(snapshot, wanted, moment)
         if pb.SNAPSHOT_PART_RUNS in wanted.parts and self._runs is not None:
             self._add_runs(snapshot, wanted, moment or Moment(0.0, wall))
+        if pb.SNAPSHOT_PART_CACHE in wanted.parts:
+            snapshot.cache.CopyFrom(views.cache(self._answers, wanted.backends))
         if pb.SNAPSHOT_PART_CHANGES in wanted.parts:
             found, snapshot.changes_total = self._record.latest(wanted.limit, wanted.backends)
             snapshot.changes.extend(views.change(entry) for entry in found)

@@ -37,7 +37,12 @@ def snapshot(taken_at_ms: int = 1_700_000_000_000, calls: int = 100, waiting: in
     )
     return plain(
         pb.Snapshot(
-            pooler="d6734ae4", taken_at_ms=taken_at_ms, backends=[loans, shown], sessions=[held], sessions_total=1
+            pooler="d6734ae4",
+            taken_at_ms=taken_at_ms,
+            backends=[loans, shown],
+            sessions=[held],
+            sessions_total=1,
+            cache=pb.Cache(answers=3),
         )
     )
 
@@ -132,8 +137,8 @@ def test_a_connection_is_killed_when_nobody_has_it_or_when_it_is_said_so() -> No
         assert order == Order("KillConnection", {"backend": "orders", "number": number}, f"kill connection {number}")
 
 
-def test_there_is_nothing_to_kill_among_tenants_runs_and_changes() -> None:
-    assert [model(pane, "tab", "k").question for pane in ("3", "5", "6")] == [None] * 3
+def test_there_is_nothing_to_kill_among_tenants_runs_answers_and_changes() -> None:
+    assert [model(pane, "tab", "k").question for pane in ("3", "5", "6", "7")] == [None] * 4
 
 
 @pytest.mark.promise(33)

@@ -92,7 +92,7 @@ async def test_a_dba_finds_who_waits_pauses_resumes_and_sets_a_cap_by_keys(poole
             await shows(screen, "cap 2 → 5")
             assert (await dba.backend("legacy")).cap == 5
 
-            screen.press("6")
+            screen.press("7")
             await shows(screen, "set cap", "resume", "pause", "2 → 5", "paused → open")
         screen.press("q")
         assert await asyncio.to_thread(screen.ended) == 0

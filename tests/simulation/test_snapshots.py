@@ -6,6 +6,7 @@ import pytest
 
 from pooler.errors import Fault, Reason
 from pooler.runtime.record import Actor, Change, Record
+from pooler.runtime.reuse.room import Answers
 from pooler.service.snapshots import PARTS, QUIET_SECONDS, WATCHERS_MAX, Selection, Snapshots
 from protos.penstock.v1 import admin_pb2 as pb
 from tests.simulation import virtual
@@ -27,7 +28,7 @@ def record(tmp_path) -> Record:
 
 
 def before(rig: Rig, record: Record) -> Snapshots:
-    return Snapshots({"legacy": rig.driver}, "sim", record, lambda: False, lambda: rig.now)
+    return Snapshots({"legacy": rig.driver}, "sim", Answers(1 << 20), record, lambda: False, lambda: rig.now)
 
 
 class Watcher:

@@ -14,7 +14,7 @@ from pooler.ctl.reach import Reach
 from pooler.service.admin_client import AdminClient
 from pooler.service.client import CallError
 
-PARTS = ("connections", "queue", "sessions", "runs", "changes")
+PARTS = ("connections", "queue", "sessions", "runs", "cache", "changes")
 ENTRIES = 200
 """Of each list: more than a screen has rows."""
 AGAIN_SECONDS = 1.0

@@ -11,8 +11,10 @@ from typing import Any
 from pooler.ctl import views
 from pooler.ctl.views import Column, Listing, Row
 
-PANES: tuple[Listing, ...] = (views.CONNECTIONS, views.WAITING, views.QUEUE, views.SESSIONS, views.RUNS, views.CHANGES)
-TITLES = ("connections", "waiting", "tenants", "sessions", "runs", "changes")
+PANES: tuple[Listing, ...] = (
+    views.CONNECTIONS, views.WAITING, views.QUEUE, views.SESSIONS, views.RUNS, views.CACHE, views.CHANGES,
+)  # fmt: skip
+TITLES = ("conns", "waiting", "tenants", "sessions", "runs", "cache", "changes")
 BACKENDS = views.POOLS
 RATE_SECONDS = 3.0
 """Calls a second are told over about so long."""
@@ -50,7 +52,7 @@ class Sorting:
 
 def _name(row: Row) -> tuple[Any, ...]:
     """What a row is known by from one snapshot to the next."""
-    return tuple(row.get(key) for key in ("backend", "number", "request_id", "name", "tenant", "at_ms", "order"))
+    return tuple(row.get(key) for key in ("backend", "number", "request_id", "name", "tenant", "operation", "at_ms"))
 
 
 @dataclass(slots=True)

@@ -27,11 +27,11 @@ SLOTS = (("in_use", "█", "green"), ("idle", "▒", "green"), ("coming", "▲",
 STALE_SECONDS = 8.0
 """The pooler sends something every 5 s; after so long nothing, it is said."""
 AGES = frozenset({"since_ms", "age_ms", "oldest_wait_ms", "idle_ms", "quiet_ms"})
-HINTS = "↑↓ tab  1-6 show  s sort  p pause  r resume  c cap  k kill  ? all keys  q quit"
+HINTS = "↑↓ tab  1-7 show  s sort  p pause  r resume  c cap  k kill  ? all keys  q quit"
 KEYS = (
     ("↑ ↓", "choose a backend or a row; page up, page down, home, end"),
     ("tab", "from the backends to the rows, and back"),
-    ("1 to 6, ← →", "what is shown below"),
+    ("1 to 7, ← →", "what is shown below"),
     ("s, o", "sort by the next column; the other way round"),
     ("p, r", "pause the backend; resume it, also after a drain"),
     ("d", "drain it: it takes no new calls, and its connections close"),
@@ -142,11 +142,15 @@ def _tabs(model: Model) -> Text:
     line = Text()
     for index, title in enumerate(TITLES):
         if index:
-            line.append(" │ ", "dim")
+            line.append("  ")
         line.append(f"{index + 1} {title}", "bold reverse" if index == model.pane else "")
-        if index != model.pane and (count := _count(model, index)):
-            line.append(f" {count:,}")
+        if count := _count(model, index):
+            line.append(f" {_short(count)}")
     return line
+
+
+def _short(count: int) -> str:
+    return str(count) if count < 1000 else f"{count / 1000:.0f}k"
 
 
 def _count(model: Model, pane: int) -> int:

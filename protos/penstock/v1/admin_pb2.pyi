@@ -112,6 +112,8 @@ class _SnapshotPartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Snapshot
     SNAPSHOT_PART_RUNS: _SnapshotPart.ValueType  # 4
     SNAPSHOT_PART_CHANGES: _SnapshotPart.ValueType  # 5
     """What was ordered."""
+    SNAPSHOT_PART_CACHE: _SnapshotPart.ValueType  # 6
+    """Answers that are shared."""
 
 class SnapshotPart(_SnapshotPart, metaclass=_SnapshotPartEnumTypeWrapper):
     """A part of a snapshot that has to be asked for."""
@@ -125,6 +127,8 @@ SNAPSHOT_PART_SESSIONS: SnapshotPart.ValueType  # 3
 SNAPSHOT_PART_RUNS: SnapshotPart.ValueType  # 4
 SNAPSHOT_PART_CHANGES: SnapshotPart.ValueType  # 5
 """What was ordered."""
+SNAPSHOT_PART_CACHE: SnapshotPart.ValueType  # 6
+"""Answers that are shared."""
 Global___SnapshotPart: _TypeAlias = SnapshotPart  # noqa: Y015
 
 class _HoldKind:
@@ -1078,6 +1082,7 @@ class Snapshot(_message.Message):
     RUNS_UNDER_WAY_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     CHANGES_TOTAL_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
     pooler: _builtins.str
     """What it calls itself in tags and handles."""
     taken_at_ms: _builtins.int
@@ -1104,6 +1109,10 @@ class Snapshot(_message.Message):
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
         """Of the backends that are meant, the latest first."""
 
+    @_builtins.property
+    def cache(self) -> Global___Cache:
+        """Absent where it was not asked for."""
+
     def __init__(
         self,
         *,
@@ -1118,14 +1127,99 @@ class Snapshot(_message.Message):
         runs_under_way: _builtins.int = ...,
         changes: _abc.Iterable[Global___Change] | None = ...,
         changes_total: _builtins.int = ...,
+        cache: Global___Cache | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backends", b"backends", "changes", b"changes", "changes_total", b"changes_total", "pooler", b"pooler", "runs", b"runs", "runs_total", b"runs_total", "runs_under_way", b"runs_under_way", "sessions", b"sessions", "sessions_total", b"sessions_total", "stopping", b"stopping", "taken_at_ms", b"taken_at_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backends", b"backends", "cache", b"cache", "changes", b"changes", "changes_total", b"changes_total", "pooler", b"pooler", "runs", b"runs", "runs_total", b"runs_total", "runs_under_way", b"runs_under_way", "sessions", b"sessions", "sessions_total", b"sessions_total", "stopping", b"stopping", "taken_at_ms", b"taken_at_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
+
+@_typing.final
+class Cache(_message.Message):
+    """The answers that are kept for whoever asks the same."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    BYTES_MAX_FIELD_NUMBER: _builtins.int
+    EVICTIONS_TOTAL_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    answers: _builtins.int
+    """How many, and what they take and may take."""
+    bytes: _builtins.int
+    bytes_max: _builtins.int
+    evictions_total: _builtins.int
+    """Since the pooler started: those that gave way to others."""
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___SharedOperation]:
+        """Of the backends that are meant, sorted by name."""
+
+    def __init__(
+        self,
+        *,
+        answers: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        bytes_max: _builtins.int = ...,
+        evictions_total: _builtins.int = ...,
+        operations: _abc.Iterable[Global___SharedOperation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "bytes", b"bytes", "bytes_max", b"bytes_max", "evictions_total", b"evictions_total", "operations", b"operations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cache: _TypeAlias = Cache  # noqa: Y015
+
+@_typing.final
+class SharedOperation(_message.Message):
+    """An operation whose answers are shared: what became of its calls since the pooler started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKEND_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    HIT_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    MISS_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
+    ALONE_FIELD_NUMBER: _builtins.int
+    RENEWALS_FIELD_NUMBER: _builtins.int
+    backend: _builtins.str
+    operation: _builtins.str
+    hit: _builtins.int
+    """Answered from what is kept; the same, though its time was over; by the backend; with somebody else's answer from the
+    backend; and those that could not be anybody else's.
+    """
+    stale: _builtins.int
+    miss: _builtins.int
+    joined: _builtins.int
+    alone: _builtins.int
+    renewals: _builtins.int
+    """Answers that were fetched ahead of time, for nobody yet."""
+    def __init__(
+        self,
+        *,
+        backend: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        hit: _builtins.int = ...,
+        stale: _builtins.int = ...,
+        miss: _builtins.int = ...,
+        joined: _builtins.int = ...,
+        alone: _builtins.int = ...,
+        renewals: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "backend", b"backend", "hit", b"hit", "joined", b"joined", "miss", b"miss", "operation", b"operation", "renewals", b"renewals", "stale", b"stale"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedOperation: _TypeAlias = SharedOperation  # noqa: Y015
 
 @_typing.final
 class BackendSnapshot(_message.Message):
