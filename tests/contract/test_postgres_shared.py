@@ -191,3 +191,19 @@ async def test_more_is_sent_at_once_than_a_socket_holds(shared: Shared) -> None:
     results = [await each for each in sent]
     rows = [orjson.loads(result.body)["rows"] for result in results if isinstance(result, Answer)]
     assert rows == [[[text[0], 200_000]] for text in texts]
+
+
+async def test_a_connection_that_is_reset_with_its_last_words_tells_each_of_its_calls(shared: Shared) -> None:
+    # What the server has not read when it ends makes the system reset the connection, beside the words of its end; the
+    # loop may tell of both at once, and of neither ever again.
+    for number in range(2, 10):
+        dying = Shared(shared.adapter, await shared.adapter.open(Tag("contract", "shared", number)))
+        async with asyncio.timeout(20):
+            first = dying.send(dying.work("SELECT pg_terminate_backend(pg_backend_pid()), pg_sleep(0.1)"))
+            unread = [dying.send(dying.work("SELECT length(:text)", text="x" * 100_000)) for _ in range(3)]
+            results = [await call for call in (first, *unread)]
+        kinds = {shared.adapter.classify(result).kind for result in results if isinstance(result, BaseException)}
+        assert kinds == {FailureKind.DEAD}
+        assert not any(isinstance(result, Answer) for result in results)
+        assert dying.connection.broken is not None
+        await shared.adapter.close(dying.connection, force=True)
