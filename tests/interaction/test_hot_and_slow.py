@@ -1,5 +1,6 @@
 """The short way and the other one cannot be told apart: the same requests, sent to both, have the same answers."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -8,13 +9,14 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from tests.interaction.differential.calls import all_calls
-from tests.interaction.differential.case import Case
+from tests.interaction.differential.case import ERAS, Case
 from tests.interaction.differential.framing import all_framing
 from tests.interaction.differential.generated import cases
 from tests.interaction.differential.headers import all_headers
 from tests.interaction.differential.known import KNOWN, PASSED_OVER
 from tests.interaction.differential.messages import all_messages
 from tests.interaction.differential.pair import Outcome, Pair, compared, pairs
+from tests.interaction.differential.request import Json
 
 SOAK = os.environ.get("PENSTOCK_PROFILE") == "soak"
 """`PENSTOCK_PROFILE=soak pytest --timeout 0 tests/interaction/test_hot_and_slow.py`: a hundred thousand requests."""
@@ -63,6 +65,40 @@ async def test_the_short_way_under_somebody_elses_server_answers_alike_too(both:
                 found[case.name] = unlike
     assert found == {}
     assert hot_ones > 20
+
+
+@pytest.mark.parametrize("era", sorted(ERAS))
+async def test_the_next_page_is_the_same_on_both_ways(both: dict[str, Pair], era: str) -> None:
+    pages = []
+    for way in (both["open"].hot, both["open"].slow):
+        first = await way.send(Case("first", (ERAS[era]("rows", {"count": 50}).raw(),)))
+        rest = {"count": 50, "cursor": response(first)["result"]["structuredContent"]["next_cursor"]}
+        pages.append(await way.send(Case("next", (ERAS[era]("rows", rest).raw(),))))
+    assert compared(*pages) == []
+    assert response(pages[0])["result"]["structuredContent"]["rows"][0] == [20, "row 20"]
+    assert pages[0].hot == (era != "conversation")
+
+
+@pytest.mark.parametrize("era", sorted(ERAS))
+async def test_calls_in_a_session_are_the_same_on_both_ways(both: dict[str, Pair], era: str) -> None:
+    calls: list[list[Outcome]] = []
+    for way in (both["open"].hot, both["open"].slow):
+        begun = await way.send(Case("begin", (ERAS[era]("sim_begin").raw(),)))
+        session = {"session": response(begun)["result"]["structuredContent"]["session"]}
+        names = ["write", "wrong", "sim_commit", "sim_rollback", "echo"]
+        requests = [ERAS[era](name, session | ({"value": "x"} if name == "echo" else {})) for name in ["echo", *names]]
+        calls.append([begun, *[await way.send(Case("in it", (request.raw(),))) for request in requests]])
+    assert [compared(*each) for each in zip(*calls, strict=True)] == [[]] * 7
+    failed = ["isError" in response(each)["result"] for each in calls[0]]
+    # What fails takes its transaction along, which then can only be rolled back.
+    assert failed == [False, False, False, True, True, False, True]
+
+
+def response(outcome: Outcome) -> Json:
+    """The response, in whichever form it came."""
+    body = outcome.heard.answers[0].body
+    found: Json = json.loads(body.split(b"\r\n\r\n")[-2].rpartition(b"data: ")[2] if b"data: " in body else body)
+    return found
 
 
 def misled(case: Case, hot: Outcome) -> list[str]:
