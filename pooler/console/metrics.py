@@ -51,12 +51,16 @@ class Pools(Collector):
         unconfirmed = _counter(
             "unconfirmed_deaths", "Slots let go though nobody could say that the connection was dead."
         )
+        misfits = _counter("misfits", "Calls that shared a connection and were slow, or larger than a page.")
+        demotions = _counter("demotions", "How often an operation was given connections for itself because of them.")
         for name, driver in sorted(self._drivers.items()):
             calls.add_metric([name], driver.calls_total)
+            misfits.add_metric([name], driver.pool.sharing.misfits_total)
+            demotions.add_metric([name], driver.pool.sharing.demotions_total)
             starts.add_metric([name], driver.pool.starts.total)
             failures.add_metric([name], driver.pool.starts.failed_total)
             unconfirmed.add_metric([name], driver.unconfirmed_total)
-        yield from (calls, starts, failures, unconfirmed)
+        yield from (calls, starts, failures, unconfirmed, misfits, demotions)
 
     def _histograms(self) -> Iterator[Metric]:
         waits = _histogram(

@@ -187,7 +187,7 @@ class Decisions:
         return actions + self._settle(now)
 
     def _release(self, slot: Slot, waiter: Waiter, seconds: float) -> None:
-        """A grant ends. For `seconds` its tenant pays, together with those who shared the connection."""
+        """A grant ends. For `seconds` its tenant pays, together with those who share the connection at that moment."""
         self.queue.returned(waiter, seconds / len(slot.grants))
         slot.grants.remove(waiter)
         del self.ledger.grants[waiter]

@@ -22,14 +22,21 @@ def config(url: str) -> dict[str, Any]:
                 "arguments": {"id": {"type": "integer"}},
                 "effect": "read",
             },
+            "shared": {
+                "backend": "orders",
+                "statement": "SELECT id, filler FROM points WHERE id = :id",
+                "arguments": {"id": {"type": "integer"}},
+                "effect": "read",
+                "share": True,
+            },
             "nap": {"backend": "orders", "statement": "SELECT pg_sleep(0.02)", "effect": "read"},
         },
     }
 
 
-def points(count: int) -> list[pb.CallRequest]:
+def points(count: int, operation: str = "point") -> list[pb.CallRequest]:
     return [
-        pb.CallRequest(context=CONTEXT, operation="point", arguments=b'{"id":%d}' % (1 + number % 1000))
+        pb.CallRequest(context=CONTEXT, operation=operation, arguments=b'{"id":%d}' % (1 + number % 1000))
         for number in range(count)
     ]
 
@@ -39,15 +46,17 @@ async def run(url: str) -> list[tuple[str, str, str]]:
     rows = []
     with tempfile.TemporaryDirectory() as folder, Pooler(Path(folder), config(url)) as pooler:
         await exchange(pooler.address, points(WARM_UP), 8)
-        for name, send, callers in (
-            ("unary, 1 caller", unary, 1),
-            ("unary, 32 callers", unary, 32),
-            ("exchange, 1 caller", exchange, 1),
-            ("exchange, 32 callers", exchange, 32),
-            ("exchange, 256 callers", exchange, 256),
+        for name, send, callers, operation in (
+            ("unary, 1 caller", unary, 1, "point"),
+            ("unary, 32 callers", unary, 32, "point"),
+            ("exchange, 1 caller", exchange, 1, "point"),
+            ("exchange, 32 callers", exchange, 32, "point"),
+            ("exchange, 256 callers", exchange, 256, "point"),
+            ("exchange, shared, 32 callers", exchange, 32, "shared"),
+            ("exchange, shared, 256 callers", exchange, 256, "shared"),
         ):
             before = pooler.cpu_seconds()
-            measured: Run = await send(pooler.address, points(CALLS), callers)
+            measured: Run = await send(pooler.address, points(CALLS, operation), callers)
             cpu = (pooler.cpu_seconds() - before) / CALLS
             figure = f"{cpu * 1e6:.0f} µs CPU a call, {CALLS / measured.seconds:.0f} calls/s"
             rows.append((f"point SELECT, {name}", figure, f"bound 1000 µs: {cpu * 1e3:.2f} ×"))

@@ -115,6 +115,21 @@ class Hands(Outside):
             self.line_up(waiter, front=True)
             self.tell(self.pool.ask(waiter, self.now, again=True))
 
+    def clear_behind(self, head: Waiter) -> None:
+        """A call lasts so long that whoever shares its connection is served elsewhere; the others are begun by then."""
+        others = [waiter for waiter in self.pool.ledger.grants if waiter.slot is head.slot and waiter is not head]
+        for waiter in others:
+            if self.callers[waiter] is Place.OFFERED:
+                self.accept(waiter)
+        for waiter in reversed(others):
+            if self.callers[waiter] is Place.RUNNING:
+                self.line_up(waiter, front=True)
+            else:
+                self.callers[waiter] = Place.DONE
+        self.tell(self.pool.clear_behind(head, self.now))
+        assert head.slot is not None
+        assert head.slot.grants == {head}
+
     # Connections
 
     def opened(self, slot: Slot) -> None:

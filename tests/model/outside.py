@@ -218,7 +218,7 @@ class Outside:
             return slot.state not in LEAVING
         moment = self.now - OVERDUE * self.pool.starts.work.seconds
         overdue = sum(waiter.granted_at < moment for waiter in slot.grants)
-        alone = slot.whole or slot.promised or slot in self.dirty
+        alone = slot.whole or slot.promised or slot in self.dirty or not self.pool.rules.sharing
         return not overdue if alone else overdue < slot.streams
 
     def _check_state(self, slot: Slot) -> None:
@@ -255,7 +255,7 @@ class Outside:
                 stale = self.now - slot.idle_since >= rules.validate_after_seconds
                 assert stale, f"{slot} idles while {servable} wait"
                 assert not queued or checking >= len(queued), f"{slot} could be checked while {queued} wait"
-            elif slot.state is ConnectionState.IN_USE and slot.shareable:
+            elif slot.state is ConnectionState.IN_USE and slot.shareable and rules.sharing:
                 assert not queued, f"{slot} has room while {queued} wait"
 
     def _may_hold_another(self, waiter: Waiter, holding: Counter[str]) -> bool:

@@ -34,6 +34,7 @@ RULES = st.builds(
     shared_fate=st.booleans(),
     shares=st.sampled_from([{}, SHARES]),
     adaptive=st.sampled_from([False, False, False, True]),
+    sharing=st.sampled_from([True, True, True, False]),
 ).filter(lambda rules: rules.places > 0)
 LEFT = st.lists(st.integers(1, 40), unique=True, min_size=1, max_size=6)
 """Numbers of slots that a killed pooler has left: in any order, with gaps, and more of them than any cap."""
@@ -76,6 +77,12 @@ class PoolHistory(RuleBasedStateMachine):
     def somebody_leaves(self, pick, how):
         if callers := list(self.outside.callers):
             getattr(self.outside, how)(callers[pick % len(callers)])
+
+    @rule(pick=PICK)
+    def somebody_stands_in_the_way_of_others(self, pick):
+        working = [each for each in self.outside.at(Place.RUNNING, Place.STOPPING) if len(each.slot.grants) > 1]
+        if working:
+            self.outside.clear_behind(working[pick % len(working)])
 
     @rule(pick=PICK)
     def a_connection_dies_or_a_call_is_past_its_bound(self, pick):
