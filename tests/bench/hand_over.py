@@ -3,10 +3,12 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from psycopg_pool import AsyncConnectionPool
 
+from pooler.backends import shared
 from pooler.backends.base import (
     Adapter,
     Answer,
@@ -27,6 +29,7 @@ from pooler.runtime.turns import Kit, Outcome, Turn
 
 CALLERS = 256
 CONNECTIONS = 4
+STREAMS = 32
 CALLS = 20 * CALLERS
 """In one round."""
 ROUNDS = 20
@@ -64,6 +67,34 @@ class Effortless(Adapter[Connection, tuple[()]]):
 
     def classify(self, error: BaseException) -> Failure:
         return Failure(FailureKind.BUG, str(error))
+
+
+class Shared(Effortless, shared.Adapter[Connection, tuple[()]]):
+    """The same, with connections that are shared; what was submitted in one turn of the loop is answered together."""
+
+    traits = replace(Effortless.traits, streams=STREAMS)
+
+    def __init__(self) -> None:
+        self._sent: list[shared.Done] = []
+
+    async def open(self, tag: Tag) -> Connection:
+        return Connection(tag, streams=STREAMS)
+
+    def submit(self, connection: Connection, work: Work, done: shared.Done) -> None:
+        if not self._sent:
+            asyncio.get_running_loop().call_soon(self._answer)
+        self._sent.append(done)
+
+    def at_work(self, connection: Connection) -> shared.Done | None:
+        return None
+
+    def leave_behind(self, connection: Connection) -> None:
+        raise AssertionError("nobody is slow here")
+
+    def _answer(self) -> None:
+        sent, self._sent = self._sent, []
+        for done in sent:
+            done(DONE)
 
 
 class Callers:
@@ -107,9 +138,9 @@ class Callers:
             self._over.set_result(None)
 
 
-async def through_the_driver() -> float:
+async def through_the_driver(adapter: Adapter[Any, Any]) -> float:
     """CPU seconds a call."""
-    kit = Kit("effortless", Effortless(), {"nothing": ()})
+    kit = Kit("effortless", adapter, {"nothing": ()})
     driver = Driver("bench", kit, Rules(CONNECTIONS, warm=CONNECTIONS, parallel_starts=CONNECTIONS), Bounds(), "bench")
     driver.run()
     least = await _least(lambda: Callers(driver, CALLS).all_served())
@@ -142,12 +173,14 @@ async def _least(work: Callable[[], Awaitable[object]]) -> float:
 
 async def run(url: str) -> list[tuple[str, str, str]]:
     """Rows of (what, figure, beside what)."""
-    ours, theirs = await through_the_driver() * 1e6, await through_psycopg_pool(url) * 1e6
+    ours, theirs = await through_the_driver(Effortless()) * 1e6, await through_psycopg_pool(url) * 1e6
+    lane = await through_the_driver(Shared()) * 1e6
     return [
         (
             f"hand-over, {CALLERS} callers on {CONNECTIONS} connections",
             f"{ours:.1f} µs CPU",
             f"{ours / TARGET_MICROSECONDS:.2f} × {TARGET_MICROSECONDS} µs",
         ),
+        (f"  the same, {STREAMS} on each connection", f"{lane:.1f} µs CPU", f"{lane / ours:.2f} × ours"),
         ("  psycopg_pool's checkout and return", f"{theirs:.1f} µs CPU", f"{theirs / ours:.1f} × ours"),
     ]

@@ -35,7 +35,7 @@ def test_the_worlds_differ_enough_to_see_slow_ones_in_the_way_of_others_and_resu
     )
 
 
-@pytest.mark.promise(1, 2, 5, 6, 7, 19, 33, 34)
+@pytest.mark.promise(1, 2, 5, 6, 7, 18, 19, 33, 34)
 @pytest.mark.parametrize("seed", seeds(60))
 def test_a_pool_whose_connections_are_shared_keeps_its_promises_in_the_world_of_a_seed(seed):
     try:
