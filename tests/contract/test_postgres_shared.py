@@ -199,7 +199,7 @@ async def test_a_connection_that_is_reset_with_its_last_words_tells_each_of_its_
     for number in range(2, 10):
         dying = Shared(shared.adapter, await shared.adapter.open(Tag("contract", "shared", number)))
         async with asyncio.timeout(20):
-            first = dying.send(dying.work("SELECT pg_terminate_backend(pg_backend_pid()), pg_sleep(0.1)"))
+            first = dying.send(dying.work("SELECT pg_sleep(0.2), pg_terminate_backend(pg_backend_pid()), pg_sleep(5)"))
             unread = [dying.send(dying.work("SELECT length(:text)", text="x" * 100_000)) for _ in range(3)]
             results = [await call for call in (first, *unread)]
         kinds = {shared.adapter.classify(result).kind for result in results if isinstance(result, BaseException)}
