@@ -8,7 +8,10 @@ from protos.penstock.v1 import pooler_pb2 as pb
 
 REASONS = [name.removeprefix("REASON_") for name in pb.Reason.keys() if name != "REASON_UNSPECIFIED"]  # noqa: SIM118
 NOT_FOR_MODELS = {"PROTOCOL", "OPERATION_NOT_FOUND"}
-OF_ORDERS = {"BACKEND_NOT_FOUND", "CONNECTION_NOT_FOUND", "CALL_NOT_FOUND", "INVALID_ORDER", "INVALID_CONFIGURATION"}
+OF_ORDERS = {
+    "BACKEND_NOT_FOUND", "CONNECTION_NOT_FOUND", "CALL_NOT_FOUND", "INVALID_ORDER", "INVALID_CONFIGURATION",
+    "CREDENTIAL_REQUIRED", "NOT_PERMITTED",
+}  # fmt: skip
 """What an administrator is told, and no call ends in."""
 
 
