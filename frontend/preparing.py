@@ -68,13 +68,15 @@ def checked_arguments(catalogue: Catalogue, operation: Operation, arguments: Map
 
 def encoded_arguments(arguments: Mapping[str, Any]) -> bytes:
     """Arguments as they came. Raises ProtocolError for what is no JSON, though Python's own parser lets it through."""
-    try:
-        return orjson.dumps(arguments)
-    except TypeError:
-        # An integer beyond 64 bits is sound JSON, which orjson does not write; half a surrogate pair is not.
-        with contextlib.suppress(ValueError):
-            return json.dumps(arguments, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-        raise invalid_params("The arguments hold a number or a character that JSON cannot carry") from None
+    with contextlib.suppress(TypeError):
+        encoded = orjson.dumps(arguments)
+        # It writes `null` for infinity and for what is no number, without a word.
+        if b"null" not in encoded:
+            return encoded
+    # An integer beyond 64 bits is sound JSON, which orjson does not write; half a surrogate pair is not.
+    with contextlib.suppress(ValueError):
+        return json.dumps(arguments, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    raise invalid_params("The arguments hold a number or a character that JSON cannot carry")
 
 
 def digest_of(arguments: bytes) -> str:

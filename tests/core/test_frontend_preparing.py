@@ -1,12 +1,14 @@
 """From a request to the call that it asks for."""
 
+import json
+
 import orjson
 import pytest
 
 from frontend.catalogue import Catalogue
 from frontend.errors import ProtocolError
 from frontend.operations import Offer, Operation, Prompt, PromptArgument
-from frontend.preparing import Prepared, digest_of, prepare_prompt, prepare_resource, prepare_tool
+from frontend.preparing import Prepared, digest_of, encoded_arguments, prepare_prompt, prepare_resource, prepare_tool
 from frontend.rendering import PROMPT, RESOURCE, TOOL, Note
 
 SCHEMA = {"type": "object", "properties": {"loan": {"type": "string"}}, "required": ["loan"]}
@@ -56,6 +58,18 @@ def test_what_the_catalogue_lacks_is_no_call():
         with pytest.raises(ProtocolError) as caught:
             wrong()
         assert caught.value.code == -32602
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_in_json_is_refused_and_not_sent_on_as_null(number: float):
+    with pytest.raises(ProtocolError) as caught:
+        prepare_tool(CATALOGUE, "look", {"loan": "null", "deep": [{"x": number}]})
+    assert caught.value.code == -32602
+
+
+@pytest.mark.parametrize("value", [None, [None, 1.5], "null", 2**70])
+def test_arguments_are_sent_on_as_they_came(value: object):
+    assert json.loads(encoded_arguments({"value": value})) == {"value": value}
 
 
 def test_the_same_arguments_have_the_same_digest_in_whatever_order():
