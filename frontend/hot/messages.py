@@ -89,7 +89,10 @@ class Messages:
             return None
         if not _TRACE.isdisjoint(meta):
             meta = {name: value for name, value in meta.items() if name not in _TRACE}
-        said = orjson.dumps(meta)
+        try:
+            said = orjson.dumps(meta)
+        except orjson.JSONEncodeError:  # deeper than it writes, though not than it reads
+            return None
         known = self._known.get(said)
         if known is None:
             known = _declared(meta)

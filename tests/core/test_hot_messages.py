@@ -82,6 +82,9 @@ def test_what_a_client_says_that_it_can_is_passed_on():
         body({**META, CAPABILITIES: {"elicitation": {"form": 1}}}),
         body({**META, CAPABILITIES: {"elicitation": {"shape": {}}}}),
         body({**META, CAPABILITIES: {"extensions": {"x/y": {"n": 1e30}}}}),
+        body({**META, CAPABILITIES: {"experimental": {"x": {}}}}).replace(
+            b'{"x":{}', b'{"x":' * 300 + b"{}" + b"}" * 299
+        ),
     ],
     ids=lambda wrong: wrong[-60:].decode("latin-1"),
 )

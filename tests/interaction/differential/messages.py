@@ -16,6 +16,12 @@ from tests.interaction.differential.request import (
 PREFIX = "io.modelcontextprotocol/"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
+
+def nested(depth: int) -> Any:
+    """An object in an object in an object."""
+    return {"in": nested(depth - 1)} if depth else {}
+
+
 BODIES: dict[str, bytes] = {
     "nothing": b"",
     "white space": b" \r\n\t ",
@@ -103,6 +109,9 @@ ENVELOPES: dict[str, tuple[bytes, bytes]] = {
     "more params": (b'"arguments":', b'"more":{"a":1},"arguments":'),
     "a cursor among params": (b'"arguments":', b'"cursor":"x","arguments":'),
 }
+DEEPER_THAN_IS_WRITTEN = 300
+"""How deep a `_meta` is that the short way's parser reads, and does not write again."""
+
 METAS: dict[str, Any] = {
     "nothing": {},
     "a progress token": {"progressToken": "t"},
@@ -127,6 +136,7 @@ METAS: dict[str, Any] = {
     "capabilities that are none": {f"{PREFIX}clientCapabilities": []},
     "capabilities of wrong types": {f"{PREFIX}clientCapabilities": {"elicitation": 5}},
     "unknown capabilities": {f"{PREFIX}clientCapabilities": {"telepathy": {}}},
+    "deep capabilities": {f"{PREFIX}clientCapabilities": {"experimental": {"x": nested(DEEPER_THAN_IS_WRITTEN)}}},
     "null for capabilities": {f"{PREFIX}clientCapabilities": None},
     "another version": {f"{PREFIX}protocolVersion": "2025-11-25"},
     "a version that is none": {f"{PREFIX}protocolVersion": "x"},
