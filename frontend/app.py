@@ -170,7 +170,7 @@ class Frontend:
         module = await asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "frontend.sdk_app")
         if self._own_server:
             module.leave_draining_to_the_server()
-        sdk: SdkApp = module.SdkApp(self._settings, self._gate, self._pooler, self._health)
+        sdk: SdkApp = module.SdkApp(self._settings, self._gate, self._pooler, self._health, self.watch.take_back)
         await sdk.start()
         if self._offer is not None and self._compiled is not None:
             sdk.publish(self._offer, self._compiled)

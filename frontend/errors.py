@@ -18,6 +18,9 @@ INTERNAL_ERROR = -32603
 HEADER_MISMATCH = -32020
 MISSING_REQUIRED_CLIENT_CAPABILITY = -32021
 
+REQUEST_CANCELLED = -32800
+"""As the SDK has it for the revisions in which a cancelled request is answered."""
+
 # The range left to servers is -32000…-32019; -32001 and -32002 meant other things in older revisions.
 UNAVAILABLE = -32010
 TIMED_OUT = -32011

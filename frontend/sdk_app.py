@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from frontend.auth import Gatekeeper
 from frontend.compiled import Compiled
 from frontend.config import Settings
-from frontend.conversations import Conversations, Streams, is_of_era
+from frontend.conversations import Conversations, Streams, TakeBack, is_of_era
 from frontend.errors import INTERNAL_ERROR, ProtocolError
 from frontend.events import Reply
 from frontend.logs import Logger
@@ -41,9 +41,11 @@ PATH = "/mcp"
 
 
 class SdkApp:
-    """`start` on a running loop before use. `health`: who answers `GET /healthz`."""
+    """`start` on a running loop before use. `health`: who answers `GET /healthz`. `take_back`: ends plain calls."""
 
-    def __init__(self, settings: Settings, gate: Gatekeeper, pooler: PoolerClient, health: ASGIApp) -> None:
+    def __init__(
+        self, settings: Settings, gate: Gatekeeper, pooler: PoolerClient, health: ASGIApp, take_back: TakeBack
+    ) -> None:
         self._settings = settings
         self._gate = gate
         self._health = health
@@ -60,7 +62,9 @@ class SdkApp:
             security_settings=security,
             max_request_body_size=settings.request_bytes_max,
         )
-        self._conversations = Conversations(settings, self._mcp, pooler, security, self._sessions.handle_request)
+        self._conversations = Conversations(
+            settings, self._mcp, pooler, security, self._sessions.handle_request, take_back
+        )
         self._http = CORSMiddleware(
             self._answer,
             allow_origin_regex=_origins_regex(settings.allowed_origins),

@@ -6,6 +6,7 @@ find again.
 """
 
 from frontend.conversations.leg import Conversations, is_of_era
+from frontend.conversations.saying import TakeBack
 from frontend.conversations.streams import Streams
 
-__all__ = ["Conversations", "Streams", "is_of_era"]
+__all__ = ["Conversations", "Streams", "TakeBack", "is_of_era"]

@@ -25,7 +25,7 @@ from frontend.config import Settings
 from frontend.conversations import asking, saying, single
 from frontend.conversations.calls import Calls
 from frontend.conversations.messages import Message, NoMessage, answered, away, failure, gone, message_of, unacceptable
-from frontend.conversations.saying import Sayings
+from frontend.conversations.saying import Sayings, TakeBack
 from frontend.conversations.standing import Changes, Standing
 from frontend.conversations.streams import Streams
 from frontend.conversations.talk import Talk, note_of
@@ -54,7 +54,10 @@ def is_of_era(scope: Scope) -> bool:
 
 
 class Conversations:
-    """The leg as an ASGI application. `stateless`: who answers what belongs to no conversation."""
+    """The leg as an ASGI application. `stateless`: who answers what belongs to no conversation.
+
+    `take_back`: ends what is answered the short way.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class Conversations:
         pooler: PoolerClient,
         security: TransportSecuritySettings,
         stateless: ASGIApp,
+        take_back: TakeBack,
     ) -> None:
         self._mcp = mcp
         self._pooler = pooler
@@ -72,7 +76,7 @@ class Conversations:
         self.streams = Streams()
         self._changes = Changes()
         self._calls = Calls(settings, mcp, pooler, self.streams)
-        self._sayings = Sayings(mcp, pooler)
+        self._sayings = Sayings(mcp, pooler, take_back)
         self._standing = Standing(pooler, self.streams, self._changes, settings.calls_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,9 +1,12 @@
 """What a conversation's client says that no backend answers: responses, cancels, its log level, its subscriptions.
 
-All of it goes to the pooler, which knows what it is about, whichever frontend heard it.
+All of it goes to the pooler, which knows what it is about, whichever frontend heard it; but for the cancel of a call
+that is still a plain one of this process, which a pooler has no name for.
 """
 
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import TypeAlias
 
 import mcp_types as types
 import orjson
@@ -12,6 +15,7 @@ from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPC
 from mcp_types.methods import validate_client_request
 from starlette.responses import Response
 
+from frontend.auth import Caller
 from frontend.catalogue import Catalogue
 from frontend.conversations.asking import key_of
 from frontend.conversations.messages import Json, accepted, away, failure, refusal, result
@@ -26,6 +30,9 @@ from frontend.preparing import checked_arguments
 
 log = Logger(__name__)
 
+TakeBack: TypeAlias = Callable[[Caller, str, bytes], bool]
+"""Ends a call of a caller's conversation that no run was begun for, by the id of its request; false: there is none."""
+
 SET_LEVEL, SUBSCRIBE, UNSUBSCRIBE = "logging/setLevel", "resources/subscribe", "resources/unsubscribe"
 METHODS = frozenset({SET_LEVEL, SUBSCRIBE, UNSUBSCRIBE})
 
@@ -33,9 +40,10 @@ METHODS = frozenset({SET_LEVEL, SUBSCRIBE, UNSUBSCRIBE})
 class Sayings:
     """Passes them on."""
 
-    def __init__(self, mcp: McpServer, pooler: PoolerClient) -> None:
+    def __init__(self, mcp: McpServer, pooler: PoolerClient, take_back: TakeBack) -> None:
         self._mcp = mcp
         self._pooler = pooler
+        self._take_back = take_back
 
     async def request(self, talk: Talk, request: JSONRPCRequest) -> Json:
         """The response to one that has a response."""
@@ -51,6 +59,8 @@ class Sayings:
     async def remark(self, talk: Talk, message: JSONRPCNotification | JSONRPCResponse | JSONRPCError) -> Response:
         """What to say over HTTP to one that has no response."""
         if (what := _delivery_of(message)) is None:
+            return accepted()
+        if isinstance(what, Cancel) and self._take_back(talk.caller, talk.handle, what.request_key.encode()):
             return accepted()
         try:
             await self._pooler.conversations.deliver(talk.caller, talk.handle, what)

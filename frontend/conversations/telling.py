@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import orjson
-from mcp.server.streamable_http import REQUEST_CANCELLED
 from mcp_types.methods import serialize_server_result
 from pydantic import ValidationError
 
 from frontend.conversations.messages import Json, failure, result
-from frontend.errors import INTERNAL_ERROR, PoolerError, ProtocolError
+from frontend.errors import INTERNAL_ERROR, REQUEST_CANCELLED, PoolerError, ProtocolError
 from frontend.events import Done, InputRequired, Page, Reply, RunEvent
 from frontend.logs import Logger
 from frontend.rendering import TOOL, Note, RequestId, answer_of, failure_of, notifications_of, step_of

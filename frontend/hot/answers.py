@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from frontend.errors import PoolerError, ProtocolError, as_tool_result
+from frontend.errors import INTERNAL_ERROR, REQUEST_CANCELLED, PoolerError, ProtocolError, as_tool_result
 from frontend.events import Reply
 from frontend.hot.heads import Form
 from frontend.splicing import spliced
@@ -61,6 +61,14 @@ class Answers:
             **({"resultType": "complete"} if modern else {}),
         }
         return Answer(b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (id_, orjson.dumps(told)))
+
+    def taken_back(self, form: Form, id_: bytes) -> Answer:
+        """What the revision that has conversations says of a request that its client has cancelled."""
+        return self.error(form, id_, ProtocolError(REQUEST_CANCELLED, "Request cancelled"))
+
+    def broken(self, form: Form, id_: bytes) -> Answer:
+        """Instead of an answer that could not be made; what is wrong with it is the log's."""
+        return self.error(form, id_, ProtocolError(INTERNAL_ERROR, "Internal server error"))
 
     def error(self, form: Form, id_: bytes, error: ProtocolError) -> Answer:
         status = _STATUS.get(error.code, 200) if form is Form.MODERN else 200

@@ -52,7 +52,7 @@ async def answer_plainly(desk: Desk, scope: Message, receive: Receive, send: Sen
 
 async def _carry_out(desk: Desk, plain: Plain, receive: Receive, send: Send) -> None:
     answered: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
-    leave = desk.begin(plain, answered.set_result)
+    leave = desk.begin(plain, lambda _, answer: answered.set_result(answer))
     gone = asyncio.ensure_future(_disconnected(receive))
     awaited: set[asyncio.Future[Any]] = {answered, gone}
     streaming = False

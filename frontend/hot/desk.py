@@ -17,7 +17,7 @@ import orjson
 from frontend.auth import Gatekeeper
 from frontend.compiled import Compiled
 from frontend.config import Settings
-from frontend.errors import HANDLE_REASONS, INTERNAL_ERROR, PoolerError, ProtocolError, invalid_arguments
+from frontend.errors import HANDLE_REASONS, PoolerError, ProtocolError, invalid_arguments
 from frontend.events import Reply
 from frontend.hot.answers import Answer, Answers
 from frontend.hot.heads import Form, Head, Headers, Heads
@@ -29,6 +29,10 @@ from frontend.pooler_client import Call, PoolerClient
 from frontend.traces import traceparent
 
 log = Logger(__name__)
+
+UNTOLD = "a result that could not be told"
+
+_PERHAPS_OVER = HANDLE_REASONS | {"CANCELLED"}
 
 Leave: TypeAlias = Callable[[], None]
 Render: TypeAlias = Callable[[str, Reply, Form], Awaitable[bytes]]
@@ -51,6 +55,10 @@ class Plain(NamedTuple):
     id: bytes
     form: Form
     answer: Answer | None = None
+
+
+Done: TypeAlias = Callable[[Plain, Answer | None], None]
+"""Hears of a call how it ended."""
 
 
 class Desk:
@@ -120,11 +128,11 @@ class Desk:
             return Plain(call, message.id, head.form, self._answers.result(head.form, message.id, reply))
         return Plain(call, message.id, head.form)
 
-    def begin(self, plain: Plain, done: Callable[[Answer | None], None]) -> Leave:
+    def begin(self, plain: Plain, done: Done) -> Leave:
         """Carries a call out. `done` is called once, on the loop and never before this returns.
 
         It gets the answer, or None where the request has to go the long way after all. Returns what whoever leaves
-        calls: the work stops, and `done` is not called any more.
+        calls: the work stops, and `done` is not called any more, unless there is an answer, which is being rendered.
         """
         asked, epoch = monotonic(), self.near.epoch
 
@@ -135,7 +143,7 @@ class Desk:
             if isinstance(outcome, Reply) and (outcome.content or outcome.asks):
                 self._render_later(plain, outcome, done)
             else:
-                done(self._answer(plain, outcome))
+                done(plain, self._answer(plain, outcome))
 
         return self._pooler.begin(plain.call, ended)
 
@@ -146,14 +154,23 @@ class Desk:
             self.near.invalidate(tags)
 
     def _answer(self, plain: Plain, outcome: Reply | PoolerError) -> Answer | None:
-        if isinstance(outcome, Reply):
-            return self._answers.result(plain.form, plain.id, outcome)
-        if plain.form is Form.CONVERSATION and outcome.reason in HANDLE_REASONS | {"CANCELLED"}:
-            # Whether it is the conversation that is no more, the long way finds out; nothing was begun.
-            return None
-        return self._answers.failure(plain.form, plain.id, outcome)
+        try:
+            if isinstance(outcome, Reply):
+                return self._answers.result(plain.form, plain.id, outcome)
+            if plain.form is Form.CONVERSATION and outcome.reason in _PERHAPS_OVER:
+                # Whether it is the conversation that is no more, the long way finds out; nothing was begun.
+                return None
+            return self._answers.failure(plain.form, plain.id, outcome)
+        except Exception:
+            # Whoever waits is answered all the same: nobody else would ever do it.
+            log.exception(UNTOLD, name=plain.call.operation.name)
+            return self._answers.broken(plain.form, plain.id)
 
-    def _render_later(self, plain: Plain, reply: Reply, done: Callable[[Answer | None], None]) -> None:
+    def taken_back(self, plain: Plain) -> Answer:
+        """What is said of a call that its client has cancelled."""
+        return self._answers.taken_back(plain.form, plain.id)
+
+    def _render_later(self, plain: Plain, reply: Reply, done: Done) -> None:
         async def render() -> None:
             name = plain.call.operation.name
             try:
@@ -163,10 +180,9 @@ class Desk:
             except ProtocolError as error:
                 answer = self._answers.error(plain.form, plain.id, error)
             except Exception:
-                log.exception("a result that could not be told", name=name)
-                broken = ProtocolError(INTERNAL_ERROR, "Internal server error")
-                answer = self._answers.error(plain.form, plain.id, broken)
-            done(answer)
+                log.exception(UNTOLD, name=name)
+                answer = self._answers.broken(plain.form, plain.id)
+            done(plain, answer)
 
         task = asyncio.get_running_loop().create_task(render())
         self._rendering.add(task)

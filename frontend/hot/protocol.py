@@ -13,6 +13,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from frontend.auth import Caller
 from frontend.hot.answers import Answer, event, ping
 from frontend.hot.desk import Desk, Leave, Plain
 from frontend.hot.heads import Form, Head
@@ -96,6 +97,10 @@ class HotProtocol(HttpToolsProtocol):
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self.transport.is_closing():
+            # Behind what was the last request of its connection, and is answered: nothing of it is carried out.
+            self._head = None
+            return
         self._head = self._plain_head()
         if self._head is None:
             self.expect_100_continue = any(_is_expectation(*header) for header in self.headers)
@@ -159,9 +164,10 @@ class HotProtocol(HttpToolsProtocol):
             self._leave = self.desk.begin(plain, self._done)
             self.watch.add(self)
 
-    def _done(self, answer: Answer | None) -> None:
-        plain = self._call
-        if plain is None or self.transport.is_closing():
+    def _done(self, plain: Plain, answer: Answer | None) -> None:
+        if plain is not self._call:
+            return
+        if self.transport.is_closing():
             self._give_up()
         elif answer is None:
             self.hand_over()
@@ -218,6 +224,17 @@ class HotProtocol(HttpToolsProtocol):
             opening = b"" if self._streaming else self._opening(plain.form)
             self._streaming = True
             self.transport.write(opening + _chunk(ping(plain.form)))
+
+    def take_back(self, caller: Caller, conversation: str, id_: bytes) -> bool:
+        """Ends the call if it is this one, and says so to whoever waits for its answer."""
+        plain, leave = self._call, self._leave
+        if plain is None or leave is None or (plain.call.caller, plain.call.conversation, plain.id) != (
+            caller, conversation, id_,
+        ):  # fmt: skip
+            return False
+        leave()
+        self._finish(plain, self.desk.taken_back(plain))
+        return True
 
     def _give_up(self) -> None:
         """Takes back what is under way: its client has gone."""

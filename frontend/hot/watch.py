@@ -6,6 +6,7 @@ The timer runs while anything is under way, and a few times a second.
 import asyncio
 from typing import Protocol
 
+from frontend.auth import Caller
 from frontend.hot.heads import Head
 
 PAUSE_SECONDS = 0.25
@@ -22,6 +23,9 @@ class Waiting(Protocol):
 
     def hand_over(self) -> None:
         """There is none."""
+
+    def take_back(self, caller: Caller, conversation: str, id_: bytes) -> bool:
+        """Ends this call, by the id of its request; false where it is another one."""
 
     def grow_older(self, now: float) -> None:
         """Time has passed; `now` is the loop's."""
@@ -55,6 +59,10 @@ class Watch:
         self._early[connection] = (head, asyncio.get_running_loop().time())
         if self._timer is None:
             self._again()
+
+    def take_back(self, caller: Caller, conversation: str, id_: bytes) -> bool:
+        """Ends a conversation's call that is under way, by the id of its request; false where there is none."""
+        return any(connection.take_back(caller, conversation, id_) for connection in list(self._calls))
 
     def begin(self) -> None:
         """There is a catalogue."""

@@ -54,6 +54,8 @@ class Errand(Pending):
 
     def leave(self) -> None:
         if self._task is not None:
+            # One that has ended already cannot be cancelled, and is about to tell.
+            self._done = _nobody
             self._task.cancel()
         elif self.exchange is not None and self.exchange.leave(self):
             self._client.under_way -= 1
@@ -71,6 +73,10 @@ class Errand(Pending):
         else:
             log.error("a call failed by a defect", operation=self.call.operation.name, exc_info=failure)
             self._done(PoolerError("INTERNAL", "The call failed by a defect of this frontend."))
+
+
+def _nobody(_: Reply | PoolerError) -> None:
+    """Who hears of a call whose caller has left."""
 
 
 async def refused(error: PoolerError) -> Reply:

@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
+from mcp.server.streamable_http import REQUEST_CANCELLED
 from mcp_types.methods import serialize_server_result
 
 from frontend.conversations.telling import Place, Position, Question, Telling
@@ -89,7 +90,7 @@ def test_an_answer_to_what_was_never_asked_answers_no_question(request_id: str |
 
 def test_a_cancelled_request_is_answered_since_nothing_else_ends_its_stream():
     ((_, answer),) = told(RunEvent(3, Done(PoolerError("CANCELLED", "Operation find was cancelled."), {})))
-    assert answer == {"jsonrpc": "2.0", "id": 7, "error": {"code": -32800, "message": "Request cancelled"}}
+    assert answer == {"jsonrpc": "2.0", "id": 7, "error": {"code": REQUEST_CANCELLED, "message": "Request cancelled"}}
 
 
 def test_a_tools_failure_is_a_result_and_a_prompts_an_error():

@@ -13,6 +13,7 @@ import pytest
 
 from frontend.app import Frontend
 from frontend.config import Settings
+from frontend.errors import REQUEST_CANCELLED
 from frontend.hot import asgi, protocol, watch
 from tests.interaction.line import SIMULATED, Line, eventually, legacy, modern
 from tests.interaction.talker import Talker, request
@@ -73,6 +74,28 @@ async def test_a_short_read_that_lasts_becomes_a_run_that_can_be_gone_on_with(sh
     assert short_line.system().counts().busy == 1
     await talker.post({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}})
     await eventually(lambda: short_line.system().counts().busy == 0)
+
+
+@pytest.mark.promise(6)
+async def test_a_short_read_is_cancelled_by_its_own_conversation_alone_before_it_is_a_run(
+    short_line: Line, talker: Talker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "PATIENCE_SECONDS", 3600)
+    cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+    call = asyncio.create_task(talker.post(nap(1, 120)))
+    await eventually(lambda: short_line.system().counts().busy == 1)
+    async with short_line.http() as http:
+        neighbour = Talker(http, short_line.url)
+        await neighbour.open()
+        for stranger, message in ((neighbour, cancelled), (talker, cancelled | {"params": {"requestId": "1"}})):
+            assert (await stranger.post(message)).status_code == 202
+    assert not call.done()
+    assert (await talker.post(cancelled)).status_code == 202
+    answer = (await call).json()
+    assert (answer["id"], answer["error"]["code"]) == (1, REQUEST_CANCELLED)
+    await eventually(lambda: short_line.system().counts().busy == 0)
+    # The connection is kept, and its next call has its own answer.
+    assert (await talker.post(nap(2, 0))).json()["id"] == 2
 
 
 async def test_what_is_not_declared_short_is_a_run_in_a_conversation(short_line: Line, talker: Talker) -> None:
