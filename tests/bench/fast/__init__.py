@@ -1,7 +1,7 @@
 """The fast path beside its peers, in one interleaved run: MCP Toolbox, FastMCP with asyncpg, pgbench over pgbouncer.
 
 Every contender runs all the while, with a role of its own in one PostgreSQL. A peer that is not at hand is left out,
-and the table says so and why. Asserts two things only: that all answers were right, and that the cap was kept.
+and the table says so and why. Asserts two things only, of ours: that all answers were right, and that the cap was kept.
 """
 
 import tempfile

@@ -31,6 +31,7 @@ class Contender:
     role: str
     programs: Mapping[str, int]
     address: str
+    ours: bool = False
 
 
 @contextmanager

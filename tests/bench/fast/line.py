@@ -49,6 +49,6 @@ def line(server: PostgresServer, folder: Path) -> Iterator[tuple[Contender, Cont
     with Pooler(folder, config(role(server, ROLE))) as pooler, Frontend(pooler.address) as frontend:
         programs = {"frontend": frontend.pid, "pooler": pooler.pid}
         yield (
-            Contender(NAME, ROLE, programs, frontend.url),
-            Contender("Penstock's pooler", ROLE, {"pooler": pooler.pid}, pooler.address),
+            Contender(NAME, ROLE, programs, frontend.url, ours=True),
+            Contender("Penstock's pooler", ROLE, {"pooler": pooler.pid}, pooler.address, ours=True),
         )

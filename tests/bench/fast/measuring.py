@@ -27,6 +27,8 @@ class Measured:
     p99_ms: float
     cpu_us: dict[str, float]
     memory_mib: float
+    wrong: int
+    """Answers that were not right, or did not come; a peer's alone, since none of ours may be."""
 
 
 async def measure(
@@ -47,12 +49,13 @@ async def _run(entry: Entry, plan: Plan, observer: Observer, seed: int) -> Measu
     await entry.ask(plan.warm_up, seed)
     meter = Meter(entry.contender.programs, entry.contender.role, observer)
     heard: Heard = await entry.ask(plan.seconds, seed + 1)
-    if not heard.calls:
-        raise NotRight(f"{entry.label} answered nothing within {plan.seconds:g} s")
+    wrong = heard.wrong + heard.broken
+    if not heard.calls or (wrong and entry.contender.ours):
+        raise NotRight(f"{entry.label}: {heard}")
     used = {**meter.seconds(), "load": heard.cpu_seconds}
     cpu = {name: 1e6 * seconds / heard.calls for name, seconds in used.items()}
     memory = sum(map(memory_mib, entry.contender.programs.values()))
-    return Measured(heard.calls / heard.seconds, heard.p50_ms, heard.p99_ms, cpu, memory)
+    return Measured(heard.calls / heard.seconds, heard.p50_ms, heard.p99_ms, cpu, memory, wrong)
 
 
 def _middle(runs: list[Measured]) -> Measured:
@@ -62,4 +65,5 @@ def _middle(runs: list[Measured]) -> Measured:
         median(run.p99_ms for run in runs),
         {name: median(run.cpu_us[name] for run in runs) for name in runs[0].cpu_us},
         max(run.memory_mib for run in runs),
+        sum(run.wrong for run in runs),
     )

@@ -23,7 +23,8 @@ def rows(cases: list[Case], measured: dict[tuple[str, str], Measured], observer:
 def _figure(figures: Measured) -> str:
     cpu = ", ".join(f"{name} {used:.0f}" for name, used in figures.cpu_us.items())
     speed = f"{figures.calls_per_second:.0f} calls/s, p50 {figures.p50_ms:.1f} ms, p99 {figures.p99_ms:.1f} ms"
-    return f"{speed}; µs CPU a call: {cpu}; {figures.memory_mib:.0f} MiB"
+    wrong = f"; {figures.wrong} answers not right" if figures.wrong else ""
+    return f"{speed}; µs CPU a call: {cpu}; {figures.memory_mib:.0f} MiB{wrong}"
 
 
 def _beside(figures: Measured, entry: Entry, peer: Measured | None, name: str) -> str:
