@@ -123,6 +123,9 @@ class Desk:
             return None
         call = self._call(tool, head, message)
         if not tool.fits(message.arguments):
+            if head.form is Form.CONVERSATION:
+                # Whether it still is comes first, and nobody has been asked.
+                return None
             return Plain(call, message.id, head.form, self._misfit(tool, head, message))
         if tool.operation.near and (reply := self.near.find(_alike(call))) is not None:
             return Plain(call, message.id, head.form, self._answers.result(head.form, message.id, reply))

@@ -146,7 +146,10 @@ def with_odd_framing(draw: st.DrawFn, request: Request) -> Request:
                 request, target=draw(st.sampled_from(("/mcp/", "/mcp?x=1", "/", "/healthz", "/mc%70", "//mcp")))
             )
         case "method":
-            return replace(request, method=draw(st.sampled_from(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))))
+            # In a conversation that is one, GET would listen for ever and DELETE end it for all that follow.
+            talks = any("@talk@" in value for _, value in request.headers)
+            methods = ("HEAD", "PUT", "OPTIONS") if talks else ("GET", "HEAD", "PUT", "DELETE", "OPTIONS")
+            return replace(request, method=draw(st.sampled_from(methods)))
         case "version":
             return replace(request, version=draw(st.sampled_from(("HTTP/1.0", "HTTP/1.2"))))
         case "connection":

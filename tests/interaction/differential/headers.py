@@ -1,7 +1,7 @@
 """Sound calls under headers of every kind: those that MCP reads, those that HTTP does, and those that nobody does."""
 
 from tests.interaction.differential.case import ERAS, Case, Cases, one
-from tests.interaction.differential.request import ACCEPT, LEGACY, MODERN, OLDEST, Request
+from tests.interaction.differential.request import ACCEPT, LEGACY, MODERN, OLDEST, Request, legacy
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -123,6 +123,19 @@ def read_by_mcp() -> Cases:
             yield _of(era, case)
 
 
+def conversations() -> Cases:
+    """Calls that fit, do not fit, or fail, in conversations that are none, or none any more."""
+    for place in ("@talk@", "@ended@", "@foreign@", "none"):
+        for name, arguments in (
+            ("echo", {"value": 1}),
+            ("echo", {}),
+            ("wrong", {}),
+            ("alone", {"value": 1}),
+            ("nope", {}),
+        ):
+            yield one(f"{name} with {len(arguments)} arguments in {place}", legacy(name, arguments, talk=place))
+
+
 def read_by_others() -> Cases:
     for era, call in ERAS.items():
         request = call("echo", {"value": era})
@@ -157,4 +170,4 @@ def _of(era: str, case: Case) -> Case:
 
 
 def all_headers() -> list[Case]:
-    return [case for family in (read_by_mcp, read_by_others, spelt) for case in family()]
+    return [case for family in (read_by_mcp, conversations, read_by_others, spelt) for case in family()]

@@ -11,7 +11,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
     "rows": {
         "backend": "sim",
         "method": "rows",
-        "arguments": {"count": {"type": "integer", "minimum": 0}},
+        "arguments": {"count": {"type": "integer", "minimum": 0, "maximum": 1000}},
         "effect": "read",
         "page_rows": 20,
         "paged": True,
