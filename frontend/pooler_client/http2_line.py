@@ -55,7 +55,7 @@ class Http2Line(asyncio.Protocol):
         self._heard = False
         self._cause = "the pooler ended the stream"
         self._gone: asyncio.Future[None] = self._loop.create_future()
-        self._watch = self._loop.call_later(PING_SECONDS, self._ask_for_a_sign)
+        self._watch: asyncio.TimerHandle | None = None
 
     # What an exchange wants
 
@@ -91,6 +91,7 @@ class Http2Line(asyncio.Protocol):
         self._h2.increment_flow_control_window(WINDOW_BYTES)
         self._h2.send_headers(STREAM, REQUEST)
         self._send()
+        self._watch = self._loop.call_later(PING_SECONDS, self._ask_for_a_sign)
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
@@ -110,7 +111,8 @@ class Http2Line(asyncio.Protocol):
         self._room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._watch.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         self._end(f"the connection to the pooler broke: {exc}" if exc is not None else self._cause)
         self._gone.set_result(None)
 

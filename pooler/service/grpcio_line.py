@@ -73,6 +73,6 @@ class GrpcioLine:
 
     async def _read(self, exchange: Exchange) -> None:
         while isinstance(message := await self._context.read(), bytes):  # else it is the end
-            exchange.receive(message)
             await self._may_read.wait()
+            exchange.receive(message)
         exchange.half_close()

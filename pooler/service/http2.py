@@ -59,8 +59,9 @@ class Connection(asyncio.Protocol):
         self._vanished_seconds = vanished_seconds
         self._lines: dict[int, Http2Line] = {}
         self._heard = False
+        self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
-        self._watch = self._loop.call_later(REQUEST_SECONDS, self.abort)
+        self._watch: asyncio.TimerHandle | None = None
 
     @property
     def busy(self) -> bool:
@@ -70,8 +71,8 @@ class Connection(asyncio.Protocol):
     # What the transport tells
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by descent
-        self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self._transport = made = cast("asyncio.Transport", transport)  # uvloop's is none by descent
+        made.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self.h2.initiate_connection()
         self.h2.update_settings({
             SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MAX,
@@ -80,6 +81,7 @@ class Connection(asyncio.Protocol):
         })  # fmt: skip
         self.h2.increment_flow_control_window(STREAMS_MAX * WINDOW_BYTES)
         self.send()
+        self._look_in(REQUEST_SECONDS, self.abort)
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
@@ -91,6 +93,7 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         self.send()
+        assert self._transport is not None
         if (unread := self._transport.get_write_buffer_size()) > UNREAD_BYTES_MAX:
             log.info("a neighbour does not read what it is answered", unread_bytes=unread)
             self.abort()
@@ -103,7 +106,7 @@ class Connection(asyncio.Protocol):
         self._tell_of_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._watch.cancel()
+        self._look_in(0.0, None)
         self._lose_lines()
         self._gone(self)
 
@@ -111,8 +114,9 @@ class Connection(asyncio.Protocol):
 
     def send(self) -> None:
         """Writes what HTTP/2 has ready."""
-        if (data := self.h2.data_to_send()) and not self._transport.is_closing():
-            self._transport.write(data)
+        transport = self._transport
+        if transport is not None and (data := self.h2.data_to_send()) and not transport.is_closing():
+            transport.write(data)
 
     def acknowledge(self, count: int, stream_id: int) -> None:
         """So many bytes were taken: the client may send as many more."""
@@ -127,15 +131,17 @@ class Connection(asyncio.Protocol):
         self._lose(line.stream_id)
 
     def close(self) -> None:
-        """Says what there is to be said, and closes."""
-        self.send()
+        """Says what there is to be said, and closes. Harmless before it is connected, and when it is closed."""
         self._lose_lines()
-        self._transport.close()
+        if self._transport is not None:
+            self.send()
+            self._transport.close()
 
     def abort(self) -> None:
         """Closes without a word."""
         self._lose_lines()
-        self._transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
     # HTTP/2
 
@@ -168,8 +174,7 @@ class Connection(asyncio.Protocol):
             self.h2.send_headers(stream_id, BEGINNING)
             line = self._lines[stream_id] = Http2Line(self, stream_id, self._message_bytes_max)
             line.carry(self._accept(line))
-            self._watch.cancel()
-            self._watch = self._loop.call_later(self._vanished_seconds * PING_SHARE, self._ask_for_a_sign)
+            self._look_in(self._vanished_seconds * PING_SHARE, self._ask_for_a_sign)
 
     def _tell_of_room(self) -> None:
         for line in list(self._lines.values()):
@@ -199,11 +204,11 @@ class Connection(asyncio.Protocol):
     def _ask_for_a_sign(self) -> None:
         if self._heard:
             self._heard = False
-            self._watch = self._loop.call_later(self._vanished_seconds * PING_SHARE, self._ask_for_a_sign)
+            self._look_in(self._vanished_seconds * PING_SHARE, self._ask_for_a_sign)
             return
         self.h2.ping(b"penstock")
         self.send()
-        self._watch = self._loop.call_later(self._vanished_seconds * (1 - PING_SHARE), self._expect_a_sign)
+        self._look_in(self._vanished_seconds * (1 - PING_SHARE), self._expect_a_sign)
 
     def _expect_a_sign(self) -> None:
         if self._heard:
@@ -211,3 +216,9 @@ class Connection(asyncio.Protocol):
         else:
             log.info("a neighbour has vanished", silent_seconds=self._vanished_seconds)
             self.abort()
+
+    def _look_in(self, seconds: float, look: Callable[[], None] | None) -> None:
+        """What is done next about a client that says nothing; None: nothing any more."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = self._loop.call_later(seconds, look) if look is not None else None

@@ -4,6 +4,7 @@ What is one connection's stands in `http2`; what a message looks like, in `frami
 """
 
 import base64
+from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote
 
@@ -36,8 +37,11 @@ class Http2Line:
         self._messages = Messages(message_bytes_max)
         self._out = memoryview(b"")
         self._trailers: Headers | None = None
+        self._arrived: deque[bytes] = deque()
+        """Messages that the exchange has not been given."""
         self._held = False
-        self._held_bytes = 0
+        self._unacknowledged = 0
+        """Of the client's window."""
 
     def carry(self, exchange: Exchange) -> None:
         """What it carries. Before the first byte."""
@@ -59,9 +63,8 @@ class Http2Line:
 
     def hold(self, held: bool) -> None:
         self._held = held
-        if not held and self._held_bytes:
-            count, self._held_bytes = self._held_bytes, 0
-            self._connection.acknowledge(count, self.stream_id)
+        if not held:
+            self._pass_on()
 
     def end(self, fault: Fault | None) -> None:
         self._finish(status_of(fault))
@@ -70,26 +73,32 @@ class Http2Line:
 
     def receive(self, data: bytes, counted: int) -> None:
         """Bytes of the client's, and how many they count for in its window."""
-        if self._held:
-            self._held_bytes += counted
-        else:
-            self._connection.acknowledge(counted, self.stream_id)
-        if self._trailers is not None or self._exchange is None:
-            return
-        try:
-            messages = self._messages.feed(data)
-        except FramingError as error:
-            self._finish(trailers(error.code, str(error)))
-            return
-        for message in messages:
-            self._exchange.receive(message)
+        self._unacknowledged += counted
+        if self._trailers is None:
+            try:
+                self._arrived += self._messages.feed(data)
+            except FramingError as error:
+                self._finish(trailers(error.code, str(error)))
+        self._pass_on()
 
     def half_close(self) -> None:
         """The client will send nothing more."""
         self.half_closed = True
         if not self._messages.empty:
             self._finish(trailers(INTERNAL, "The stream ended in the midst of a message."))
-        elif self._exchange is not None:
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Gives the exchange what has arrived, until it holds the line; then no more comes than fits the window."""
+        while self._arrived and not self._held and self._exchange is not None:
+            self._exchange.receive(self._arrived.popleft())
+        if self._held and self._exchange is not None:
+            return
+        if self._unacknowledged:
+            count, self._unacknowledged = self._unacknowledged, 0
+            self._connection.acknowledge(count, self.stream_id)
+            self._connection.send()
+        if self.half_closed and self._exchange is not None and self._trailers is None:
             self._exchange.half_close()
 
     def room(self) -> None:
@@ -102,9 +111,10 @@ class Http2Line:
         """Stream or connection are gone. Harmless when that is known."""
         self.over = True
         self._out = memoryview(b"")
-        self.hold(False)
-        if self._exchange is not None:
-            exchange, self._exchange = self._exchange, None
+        exchange, self._exchange = self._exchange, None
+        self._arrived.clear()
+        self._pass_on()
+        if exchange is not None:
             exchange.close()
 
     # Sending

@@ -9,6 +9,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import structlog
 
@@ -24,6 +25,13 @@ PATH_BYTES_MAX = 107
 CONNECTIONS_MAX = 256
 """Each frontend has one, and a second one while it changes over."""
 LAST_LOOK_SECONDS = 0.02
+
+
+class Refusal(asyncio.Protocol):
+    """For one connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).abort()  # uvloop's is none by descent
 
 
 class Neighbours:
@@ -83,10 +91,11 @@ class Neighbours:
         return listener
 
     def _connect(self) -> asyncio.Protocol:
+        if len(self._connections) >= CONNECTIONS_MAX:
+            log.warning("a neighbour was sent away", cause=f"{CONNECTIONS_MAX} are here already")
+            return Refusal()
         connection = Connection(
             self._accept, self._connections.discard, self._message_bytes_max, self._vanished_seconds
         )
-        if len(self._connections) >= CONNECTIONS_MAX:
-            asyncio.get_running_loop().call_soon(connection.abort)
         self._connections.add(connection)
         return connection

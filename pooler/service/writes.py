@@ -37,8 +37,8 @@ UNDONE = frozenset({
 })  # fmt: skip
 """Reasons that say for certain that nothing was done: the same id may begin anew."""
 
-Key: TypeAlias = tuple[str, str, str]
-"""Tenant, principal, request id."""
+Key: TypeAlias = tuple[str, str, str, str]
+"""Tenant, principal, request id, and the state of a call that asks its user: each of its turns is a call of its own."""
 Deliver: TypeAlias = Callable[[Outcome], None]
 
 
@@ -120,7 +120,8 @@ class Writes:
         route = self._dispatcher.routes.get(request.operation)
         if route is None or route.read or not request.request_id:
             return self._dispatcher.send(request, deliver)
-        key = (request.tenant, request.principal, request.request_id)
+        state = request.input.state if request.input is not None else ""
+        key = (request.tenant, request.principal, request.request_id, state)
         self._forget_old()
         if (write := self._known.get(key)) is not None:
             return self._join(write, request, deliver)
@@ -217,7 +218,7 @@ def _digest(request: Request) -> bytes:
         request.operation.encode(),
         request.arguments,
         request.conversation.encode(),
-        *((given.responses, given.state.encode()) if given is not None else ()),
+        given.responses if given is not None else b"",
     )
     digest = blake2b(digest_size=16)
     for part in parts:

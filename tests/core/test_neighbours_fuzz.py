@@ -9,6 +9,7 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 
+import pytest
 import uvloop
 from h2 import events
 from h2.config import H2Configuration
@@ -42,13 +43,16 @@ HELLO = pb.ClientFrame(hello=pb.ClientHello(version=1))
 class Far:
     """The client's end: bytes out, and what HTTP/2 makes of the bytes that come."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, gone: asyncio.Event) -> None:
+        self.gone = gone
+        """Set when the near end has given the connection up."""
         self._end = end
         self._loop = asyncio.get_running_loop()
         self.h2 = H2Connection(H2Configuration(header_encoding="utf-8"))
         self.status = ""
         self.received = b""
         self.over = False
+        self.pinged = 0
 
     def begin(self) -> None:
         """A request for an exchange, not sent yet."""
@@ -81,13 +85,15 @@ class Far:
                 if isinstance(event, events.DataReceived):
                     self.received += event.data
                     self.h2.acknowledge_received_data(event.flow_controlled_length, 1)
+                elif isinstance(event, events.PingReceived):
+                    self.pinged += 1
                 elif isinstance(event, events.TrailersReceived):
                     self.status = {str(name): str(value) for name, value in event.headers}["grpc-status"]
             with contextlib.suppress(ConnectionError):
                 await self._loop.sock_sendall(self._end, self.h2.data_to_send())
 
 
-def over_a_connection(play: Callable[[Far, Exchanges], Awaitable[None]]) -> None:
+def over_a_connection(play: Callable[[Far, Exchanges], Awaitable[None]], vanished_seconds: float = 30.0) -> None:
     """Plays on a fresh connection; nothing may go wrong on the loop, and nothing may be left at the end."""
 
     async def run() -> None:
@@ -100,10 +106,10 @@ def over_a_connection(play: Callable[[Far, Exchanges], Awaitable[None]]) -> None
         for each in (near, end):
             each.setblocking(False)
         await loop.connect_accepted_socket(
-            lambda: Connection(exchanges.open, lambda _: gone.set(), BYTES_MAX, 30.0), near
+            lambda: Connection(exchanges.open, lambda _: gone.set(), BYTES_MAX, vanished_seconds), near
         )
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await play(Far(end), exchanges)
+            await play(Far(end, gone), exchanges)
             end.close()
             await gone.wait()
         assert wrong == []
@@ -214,3 +220,16 @@ def test_a_client_that_has_us_answer_pings_and_does_not_read_is_sent_away() -> N
         raise AssertionError("it went on answering")
 
     over_a_connection(play)
+
+
+@pytest.mark.promise(38)
+def test_a_client_that_is_silent_even_to_a_ping_is_taken_for_gone_and_one_that_answers_is_not() -> None:
+    async def play(far: Far, exchanges: Exchanges) -> None:
+        far.begin()
+        await far.send(far.h2.data_to_send(), [])
+        await far.hear_until(lambda: far.pinged == 3)
+        assert len(exchanges._open) == 1
+        await far.gone.wait()  # for it hears nothing any more
+        assert not exchanges._open
+
+    over_a_connection(play, vanished_seconds=0.3)

@@ -14,6 +14,7 @@ import pytest
 
 from pooler.service import exchange
 from pooler.service.http2 import EXCHANGE
+from pooler.service.sending import PIECE_BYTES
 from protos.penstock.v1 import pooler_pb2 as pb
 from tests.interaction import wire
 from tests.interaction.line import Line, eventually
@@ -142,19 +143,15 @@ async def test_a_client_that_does_not_read_is_not_read_and_costs_no_more_than_a_
     monkeypatch.setattr(exchange, "WAITING_BYTES_MAX", SLOTH_BYTES)
     async with wire.stream(door) as stream:
         mine, sent = only_exchange(pooler), 0
-
-        async def talk() -> None:
-            nonlocal sent
-            while not mine._held:
-                sent += 1
-                await stream.send(wire.call(sent, "rows", count=400))
-
-        talking = asyncio.ensure_future(talk())
-        await eventually(lambda: mine._held and not mine._calls)
-        assert mine._sending.waiting_bytes < SLOTH_BYTES + sent * 64  # and what was under way when it was held
-        heads = {(await stream.head()).id}
-        while heads != set(range(1, sent + 1)) or not talking.done():
-            heads.add((await stream.head()).id)
+        while not mine._held:
+            sent += 1
+            await stream.send(wire.call(sent, "rows", count=2000))
+            await eventually(lambda last=sent: mine._last_id == last and not mine._calls)
+        assert SLOTH_BYTES < mine._sending.waiting_bytes < SLOTH_BYTES + PIECE_BYTES + sent * 64
+        await stream.send(wire.call(sent + 1, "rows", count=2000))
+        assert mine._last_id == sent
+        heads = [(await stream.head()).id for _ in range(sent + 1)]
+        assert sorted(heads) == list(range(1, sent + 2))
         assert not mine._held
 
 

@@ -16,11 +16,13 @@ from frontend.auth import Caller
 from frontend.errors import PoolerError
 from frontend.events import Reply
 from frontend.operations import Operation
-from frontend.pooler_client import Call, PoolerClient
+from frontend.pooler_client import Call, PoolerClient, http2_line
 from frontend.pooler_client import client as pooler_client
+from frontend.pooler_client.calls import Interrupted
 from frontend.pooler_client.exchange import Exchange, Terms
 from frontend.pooler_client.grpcio_line import GrpcioLine
 from frontend.pooler_client.http2_line import Http2Line, connect
+from pooler.service import neighbours
 from tests.interaction.line import SIMULATED, Line, eventually
 
 pytestmark = pytest.mark.anyio
@@ -210,3 +212,30 @@ async def test_what_a_frontend_speaks_at_a_socket_grpcios_own_server_understands
         await eventually(lambda: bare_line.system().counts().busy == 0)
     finally:
         await exchange.close()
+
+
+async def test_a_pooler_that_is_silent_even_to_a_ping_is_taken_for_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http2_line, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(http2_line, "PING_TIMEOUT_SECONDS", 0.05)
+    path = str(tmp_path / "silent")
+    server = await asyncio.start_unix_server(lambda reader, writer: None, path)
+    exchange = Exchange(await connect(f"unix:{path}"), Terms("test", path, RESULT_BYTES_MAX))
+    with pytest.raises(Interrupted, match="does not answer any more"):
+        await exchange.greet()
+    await exchange.close()
+    server.close()
+
+
+async def test_one_neighbour_too_many_is_sent_away_and_stays_with_the_port(
+    pooler: Line, client: PoolerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await come_nearer(client)
+    monkeypatch.setattr(neighbours, "CONNECTIONS_MAX", 1)
+    address = pooler.pooler._data.exchanges.local_address
+    exchange = Exchange(await connect(address), Terms("test", address, RESULT_BYTES_MAX))
+    with pytest.raises(Interrupted):
+        await exchange.greet()
+    await exchange.close()
+    assert (await client.call(call("echo", value="x"))).body == b'{"result":"x"}'
