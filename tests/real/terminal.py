@@ -57,9 +57,14 @@ class Terminal:
         self._screen.resize(lines, columns)
         self._set_size(columns, lines)
 
-    def until(self, *words: str, gone: str = "") -> None:
-        """Until the screen has all of these words, and not those that shall be gone."""
-        self._await(lambda: all(each in self.text for each in words) and not (gone and gone in self.text), f"{words}")
+    def until(self, *words: str, gone: str = "", last: str = "") -> None:
+        """Until the screen has all of these words, its last line those, and nothing of what shall be gone."""
+
+        def shown() -> bool:
+            present = all(each in self.text for each in words) and last in self.lines[-1]
+            return present and not (gone and gone in self.text)
+
+        self._await(shown, f"{words}, and {last!r} in its last line")
 
     def ended(self) -> int:
         """Its exit status, once it has ended."""

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 PATIENCE_SECONDS = 60.0
 SECONDS = {"arguments": {"seconds": {"type": "number"}}, "effect": "read", "timeout_seconds": 600}
-LISTINGS = ("pools", "stats", "connections", "sessions", "runs", "changes")
+WITHOUT_ANYTHING = ("sessions", "runs", "changes")
 
 
 def config(counting: CountingServer, **pooler: Any) -> dict[str, Any]:
@@ -73,13 +73,17 @@ async def listed(pooler: Pooler, *arguments: str) -> Any:
 
 
 async def test_every_listing_is_a_table_for_people_and_one_line_of_json_for_scripts(pooler: Pooler) -> None:
-    for name in LISTINGS:
-        status, out, error = await penstock(pooler, name)
-        assert (status, bool(out) or bool(error)) == (0, True)
-        rows = await listed(pooler, name)
-        assert isinstance(rows, list)
-        assert bool(rows) == bool(out)
-    assert (await listed(pooler, "queue")).keys() == {"queue", "waiting"}
+    documents = {name: await listed(pooler, name) for name in ("pools", *WITHOUT_ANYTHING, "queue", "cache")}
+    assert [row["name"] for row in documents["pools"]] == ["legacy", "other"]
+    assert [documents[name] for name in WITHOUT_ANYTHING] == [[]] * len(WITHOUT_ANYTHING)
+    assert (documents["queue"].keys(), documents["cache"].keys()) == ({"queue", "waiting"}, {"cache", "kept"})
+
+    status, out, error = await penstock(pooler, "pools")
+    assert (status, error) == (0, "")
+    header, *rows = out.splitlines()
+    assert header.split()[:3] == ["backend", "kind", "cap"]
+    assert [row.split()[:3] for row in rows] == [["legacy", "simulated", "2"], ["other", "simulated", "3"]]
+    assert await penstock(pooler, "changes") == (0, "", "nothing has been ordered\n")
 
 
 async def test_who_has_and_who_waits_for_a_connection_can_be_seen_and_each_can_be_killed(
