@@ -173,6 +173,21 @@ def test_a_configuration_of_ones_own_is_proven_without_touching_its_data(tmp_pat
     assert up.end(signal.SIGTERM) == 0
 
 
+def test_a_plane_for_administrators_alone_is_found_by_the_program_that_has_started_it(
+    tmp_path: Path, started: list[Up], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENSTOCK_TEST_TOKEN", "annas-token-0123456789")
+    admin = {"listen": "127.0.0.1:0", "tokens": [{"name": "anna", "token": "${PENSTOCK_TEST_TOKEN}"}]}
+    own = {"listen": "127.0.0.1:0", "http": "127.0.0.1:0", "state_dir": str(tmp_path / "state"), "admin": admin}
+    up = Up("--config", str(written(tmp_path, pooler=own)), folder=tmp_path)
+    started.append(up)
+
+    up.await_words(r"warm after .* s: legacy 1 of 2 connections")
+    up.await_words(r"Ctrl-C ends both")
+
+    assert up.end(signal.SIGTERM) == 0
+
+
 def test_a_port_in_use_is_named_with_the_key_to_change(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

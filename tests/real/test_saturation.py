@@ -179,6 +179,9 @@ async def test_orders_are_obeyed_while_ten_thousand_wait(counting_server: Counti
             assert state.in_use == CAP
             listed = await dba.order("ListWaiting", "legacy", limit=5000)
             assert (len(listed.calls), listed.waiting) == (1000, many)
+            (seen,) = (await dba.stub.GetSnapshot(admin_pb2.GetSnapshotRequest(limit=1000))).backends
+            assert (len(seen.waiting), seen.waiting_total, len(seen.connections)) == (1000, many, CAP)
+            assert [(tenant.waiting, tenant.at_work) for tenant in seen.tenants] == [(many, CAP)]
             assert (await dba.order("KillCall", "legacy", request_id=listed.calls[-1].request_id)).killed == 1
             head = await stream.head()  # the first that anybody has heard
             assert (head.id, head.error.reason) == (CAP + 1000, pooler_pb2.REASON_KILLED)

@@ -143,6 +143,19 @@ def test_a_pooler_that_goes_and_comes_back_is_found_again(counting_server: Count
             assert screen.ended() == 0
 
 
+def test_a_watch_in_a_terminal_is_one_table_that_changes_in_its_place(pooler: Pooler) -> None:
+    at = {"PENSTOCK_POOLER": pooler.address}
+    with Terminal("pools", "--watch", "--interval", "0.2", environment=at) as watch:
+        watch.until("legacy", "serving", "Ctrl-C ends it")
+        with Terminal("pause", "legacy", environment=at) as order:
+            order.until("legacy is paused: ")
+            assert order.ended() == 0
+        watch.until("paused")
+        assert watch.text.count("legacy") == 1
+        watch.interrupt()
+        assert watch.ended() == 0
+
+
 def test_what_is_wrong_from_the_beginning_is_said_instead_of_an_empty_screen(tmp_path: Path) -> None:
     with Terminal("top", "--pooler", f"unix:{tmp_path}/nobody.sock") as screen:
         assert screen.ended() == 4
