@@ -3,7 +3,7 @@
 A break is a text that stands once in a file and another one in its place. It is applied to a copy of the tree alone.
 """
 
-from tests.mutations import express, orders, pages, plain, sessions, sharing, watches, wire
+from tests.mutations import desk, express, orders, pages, plain, sessions, sharing, watches, wire
 from tests.mutations.change import Break
 
 __all__ = ["BREAKS", "Break"]
@@ -375,6 +375,7 @@ BREAKS = (
         "return self.starts.proven and (self.starts.failures == 0 or self.ledger.alive > 0)",
         "return True",
     ),
+    *desk.BREAKS,
     *express.BREAKS,
     *orders.BREAKS,
     *pages.BREAKS,
