@@ -175,7 +175,7 @@ class McpServer:
         settled = (params.context.arguments if params.context else None) or {}
         arguments = completion.arguments_for(operation, name, text, settled)
         encoded = checked_arguments(catalogue, operation, arguments)
-        reply = await self._pooler.call(replace(self._call(ctx, operation, encoded), first_page_only=True))
+        reply = await self._pooler.call(self._call(ctx, operation, encoded)._replace(first_page_only=True))
         if reply.content:
             return workers_own(types.CompleteResult, operation.name, reply)
         return completion.completion_of(reply.body, "" if arguments.keys() & {name, "value"} else text)

@@ -140,13 +140,14 @@ class Desk:
         asked, epoch = monotonic(), self.near.epoch
 
         def ended(outcome: Reply | PoolerError) -> None:
-            if isinstance(outcome, Reply) and outcome.reuse is not None and not outcome.content:
-                # At once, and not when it is rendered: answers and invalidations have one order.
-                self.near.keep(_alike(plain.call), outcome, asked, epoch, len(plain.call.arguments))
-            if isinstance(outcome, Reply) and (outcome.content or outcome.asks):
-                self._render_later(plain, outcome, done)
-            else:
-                done(plain, self._answer(plain, outcome))
+            if isinstance(outcome, Reply):
+                if outcome.content or outcome.asks:
+                    self._render_later(plain, outcome, done)
+                    return
+                if outcome.reuse is not None:
+                    # At once, and not when it is rendered: answers and invalidations have one order.
+                    self.near.keep(_alike(plain.call), outcome, asked, epoch, len(plain.call.arguments))
+            done(plain, self._answer(plain, outcome))
 
         return self._pooler.begin(plain.call, ended)
 

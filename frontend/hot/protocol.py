@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from frontend.auth import Caller
 from frontend.hot.answers import Answer, event, ping
 from frontend.hot.desk import Desk, Leave, Plain
-from frontend.hot.heads import Form, Head
+from frontend.hot.heads import Form, Head, Headers
 from frontend.hot.watch import Watch
 
 PATH = b"/mcp"
@@ -77,8 +77,11 @@ class HotProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._stand_in = StandIn()
+        self._no_cycle = cast("RequestResponseCycle", self._stand_in)
         self._head: Head | None = None
         """Of the request whose body is being read."""
+        self._headers_before: Headers = []
+        self._head_before: Head | None = None
         self._body = b""
         self._asked: HTTPScope | None = None
         """What uvicorn has noted of the request so far."""
@@ -97,10 +100,6 @@ class HotProtocol(HttpToolsProtocol):
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        if self.transport.is_closing():
-            # Behind what was the last request of its connection, and is answered: nothing of it is carried out.
-            self._head = None
-            return
         self._head = self._plain_head()
         if self._head is None:
             self.expect_100_continue = any(_is_expectation(*header) for header in self.headers)
@@ -110,7 +109,7 @@ class HotProtocol(HttpToolsProtocol):
         stand_in.response_complete = stand_in.disconnected = False
         stand_in.keep_alive = self.parser.should_keep_alive()
         self._asked = self.scope
-        self.cycle = cast("RequestResponseCycle", stand_in)
+        self.cycle = self._no_cycle
         self._body = b""
 
     def on_body(self, body: bytes) -> None:
@@ -149,7 +148,10 @@ class HotProtocol(HttpToolsProtocol):
             return None
         if limit is not None and (len(self.connections) >= limit or len(self.tasks) >= limit):
             return None
-        return self.desk.head(self.headers)
+        # A client says the same with most of its requests: what that means is known from the one before.
+        if self.headers != self._headers_before:
+            self._headers_before, self._head_before = self.headers, self.desk.head(self.headers)
+        return self._head_before
 
     def take_up(self, head: Head) -> None:
         """Answers a request that is read: the short way if it may, else the long one."""
@@ -269,7 +271,7 @@ class HotProtocol(HttpToolsProtocol):
         cycle.more_body = False
         cycle.message_event.set()
         self._stand_in.response_complete = True
-        if self.cycle is cast("RequestResponseCycle", self._stand_in):
+        if self.cycle is self._no_cycle:
             self.cycle = cycle
         self._start_asgi_task(cycle, self.app)
 

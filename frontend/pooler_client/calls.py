@@ -9,7 +9,6 @@ own time, under one request id.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from frontend.auth import Caller
@@ -26,8 +25,7 @@ NOT_STARTED = "DRAINING"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One invocation. `arguments`: a JSON object in UTF-8. `timeout_seconds`: how long the caller waits for it all."""
 
     operation: Operation

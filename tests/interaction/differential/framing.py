@@ -109,10 +109,13 @@ def at_once() -> Cases:
         yield Case(f"{era}: something else first", (other + calls[0],))
         yield Case(f"{era}: the last one closes", (calls[0] + last,))
         yield Case(f"{era}: one too many", (calls[0] + last + calls[1],))
-        misfit = call("echo", {"more": 1}).and_header("connection", "close").raw()
-        yield Case(f"{era}: one behind a misfit that closes", (misfit + call("write", {"count": 1}).raw(),))
         yield Case(f"{era}: nonsense behind", (calls[0] + b"nonsense\r\n\r\n",), cut_off=True)
         yield Case(f"{era}: line ends between", (calls[0] + b"\r\n" + calls[1] + b"\r\n\r\n" + calls[2],))
+        # Misfits are answered at once, so that the next one finds the connection free.
+        misfit = call("echo", {"more": 1})
+        one, nobody = (misfit.and_header("authorization", f"Bearer {bearer}").raw() for bearer in ("@token@", "wrong"))
+        mixed = (one, one, nobody, one, misfit.raw(), one)
+        yield Case(f"{era}: other bearers on one connection", mixed, settings=("guarded",))
     modern, legacy = (call("echo", {"value": era}, era).raw() for era, call in STATELESS_ERAS.items())
     yield Case("both eras on one connection", (modern + legacy + modern,))
 
