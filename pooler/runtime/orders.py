@@ -145,7 +145,8 @@ class Orders:
     def _obey(self, name: str, orders: Iterable[Callable[[float], list[Action]]]) -> None:
         driver = self._driver
         if driver.ending and name not in KILLS:
-            raise self._fault(Reason.DRAINING, f"Backend {driver.name} is being shut down and takes no orders but kills.")
+            sentence = f"Backend {driver.name} is being shut down and takes no orders but kills."
+            raise self._fault(Reason.DRAINING, sentence)
         for order in orders:
             driver.order(order)
 
