@@ -6,6 +6,7 @@ The client is grpcio's at both, so that what serves the socket is held to what a
 import asyncio
 import os
 import stat
+from functools import partial
 from itertools import pairwise
 
 import grpc
@@ -136,6 +137,11 @@ async def test_a_stop_answers_what_runs_refuses_what_comes_and_closes_every_conn
     assert system.counts().total == 0
 
 
+def answered(mine: exchange.Exchange, call_id: int) -> bool:
+    """Whether this call was taken, and all so far have their outcome."""
+    return mine._last_id == call_id and not mine._calls
+
+
 @pytest.mark.promise(37)
 async def test_a_client_that_does_not_read_is_not_read_and_costs_no_more_than_a_bound(
     pooler: Line, door: str, monkeypatch: pytest.MonkeyPatch
@@ -146,7 +152,7 @@ async def test_a_client_that_does_not_read_is_not_read_and_costs_no_more_than_a_
         while not mine._held:
             sent += 1
             await stream.send(wire.call(sent, "rows", count=2000))
-            await eventually(lambda last=sent: mine._last_id == last and not mine._calls)
+            await eventually(partial(answered, mine, sent))
         assert SLOTH_BYTES < mine._sending.waiting_bytes < SLOTH_BYTES + PIECE_BYTES + sent * 64
         await stream.send(wire.call(sent + 1, "rows", count=2000))
         assert mine._last_id == sent

@@ -1,6 +1,7 @@
 """What a frontend does, and says, when the pooler or the way to it is not what it should be."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,27 @@ async def test_a_write_is_not_sent_to_the_pooler_after_the_one_that_may_have_it(
         assert said(await calling)[0] == "OUTCOME_UNKNOWN"
         assert (first.requests_total, another.system().requests_total) == (1, 0)
         await another.close()
+
+
+def reached(line: Line, requests: int) -> bool:
+    """Whether the backend has had so many."""
+    return line.system().requests_total >= requests
+
+
+async def test_many_writes_under_a_way_that_is_cut_twice_are_each_carried_out_once(bare_line: Line) -> None:
+    await bare_line.start_pooler()
+    await bare_line.start_frontend()
+    writes_made = 60
+    async with bare_line.client() as client:
+        await client.call_tool("echo", {"value": "x"})
+        calling = [asyncio.create_task(client.call_tool("write_slowly", {"seconds": 0.03})) for _ in range(writes_made)]
+        for carried_out in (20, 40):
+            await eventually(partial(reached, bare_line, carried_out))
+            await bare_line.relay.cut()
+            await bare_line.relay.open()
+        results = await asyncio.gather(*calling)
+    assert [result.is_error for result in results] == [False] * writes_made
+    assert bare_line.system().requests_total == writes_made + 1
 
 
 async def test_a_write_that_never_left_is_sent_when_the_way_is_back(line: Line) -> None:
