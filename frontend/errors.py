@@ -27,6 +27,9 @@ TIMED_OUT = -32011
 REFUSED = -32012
 OUTCOME_UNKNOWN = -32013
 
+CODE_DIGITS_MAX = 18
+"""A worker may say any number; a larger one is not written by every library that writes JSON."""
+
 HANDLE_REASONS = frozenset({"HANDLE_UNKNOWN", "HANDLE_EXPIRED", "HANDLE_LOST"})
 """What a handle stood for is not there, or no more."""
 
@@ -166,11 +169,18 @@ def as_protocol_error(error: PoolerError) -> ProtocolError:
 
 def _workers_own(error: PoolerError) -> ProtocolError:
     try:
-        code = int(error.metadata["mcp_code"])
+        code = _code(error.metadata["mcp_code"])
         data = orjson.loads(error.metadata["mcp_data"]) if error.metadata.get("mcp_data") else None
     except (KeyError, ValueError):
         return ProtocolError(INTERNAL_ERROR, error.message)
     return ProtocolError(code, error.message, data)
+
+
+def _code(text: str) -> int:
+    """Raises ValueError for what is none, or larger than what is written as one."""
+    if len(text) > CODE_DIGITS_MAX:
+        raise ValueError("no code has so many digits")
+    return int(text)
 
 
 def _facts(error: PoolerError) -> dict[str, Any]:

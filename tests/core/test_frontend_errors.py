@@ -41,7 +41,9 @@ def test_a_workers_protocol_error_keeps_its_code_and_data() -> None:
     assert (caught.value.code, caught.value.message, caught.value.data) == (-32007, "No such page", {"page": 7})
 
 
-@pytest.mark.parametrize("metadata", [{}, {"mcp_code": "x"}, {"mcp_code": "-32007", "mcp_data": "{"}])
+@pytest.mark.parametrize(
+    "metadata", [{}, {"mcp_code": "x"}, {"mcp_code": "9" * 30}, {"mcp_code": "-32007", "mcp_data": "{"}]
+)
 def test_a_protocol_error_that_cannot_be_read_is_an_internal_one(metadata: dict[str, str]) -> None:
     assert as_protocol_error(PoolerError("PROTOCOL", "?", metadata)).code == -32603
 
