@@ -21,7 +21,8 @@ POINT: dict[str, Any] = {
 def faults(folder: Path, backend: dict[str, Any] | None = None, **changes: Any) -> list[str]:
     """What is wrong with a configuration of one operation that shares."""
     operation = {key: value for key, value in (POINT | changes).items() if value is not None}
-    document = {"backends": {"orders": {"pool": {"cap": 2}} | (backend or POSTGRES)}, "operations": {"point": operation}}
+    backends = {"orders": {"pool": {"cap": 2}} | (backend or POSTGRES)}
+    document = {"backends": backends, "operations": {"point": operation}}
     file = folder / "penstock.yaml"
     file.write_text(yaml.safe_dump(document))
     try:
