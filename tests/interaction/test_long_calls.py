@@ -135,14 +135,20 @@ async def test_a_client_that_leaves_a_followed_call_stops_its_work(line: Line):
 
 async def test_a_followed_read_whose_way_breaks_says_that_it_may_be_repeated(line: Line):
     async with clients(line) as client:
-        call = asyncio.create_task(client.first.call("report", {"steps": 1, "seconds": 60}, _meta={"progressToken": 1}))
-        await eventually(lambda: busy(line) == 1)
-        await line.relay.cut()
-        await eventually(lambda: busy(line) == 0)  # by then the pooler has noticed; before, the run would go on
-        await line.relay.open()
-        response = await call
-    assert response.result["isError"] is True
-    assert "may safely be repeated" in response.result["content"][0]["text"]
+        params: dict[str, Any] = {
+            "name": "report",
+            "arguments": {"steps": 1, "seconds": 60},
+            "_meta": {"progressToken": 1},
+        }
+        async with client.first.open("tools/call", **params) as response:
+            text = response.aiter_text()
+            assert "at work" in await anext(text)  # the run is known here: before, the call would be made anew
+            await line.relay.cut()
+            await eventually(lambda: busy(line) == 0)  # by then the pooler has noticed; before, the run would go on
+            await line.relay.open()
+            rest = "".join([piece async for piece in text])
+    assert '"isError":true' in rest
+    assert "may safely be repeated" in rest
 
 
 # Questions

@@ -88,7 +88,7 @@ class Terminal:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             if time.monotonic() > deadline:
-                raise AssertionError(f"never showed {what}:\n{self.text}")
+                raise AssertionError(f"never showed {what}; its status is {self._process.poll()}:\n{self.text}")
             if select.select([self._terminal], [], [], 0.05)[0]:
                 try:
                     self._stream.feed(os.read(self._terminal, 65_536))
