@@ -18,6 +18,8 @@ class Case:
     hot: int | None = None
     """How many of its answers must come the short way; None: either will do."""
     settings: tuple[str, ...] = ("open",)
+    in_turn: bool = False
+    """Whether each piece is sent after the answers to the one before."""
     cut_off: bool = False
     """Whether the connection may end while a call is under way; how far that has got by then nobody can say."""
 

@@ -74,6 +74,17 @@ AUTHORIZATIONS = (
     "Bearer @token@", "bearer @token@", "BEARER  @token@ ", "Bearer @other@", "Bearer wrong-wrong-wrong-wrong",
     "Bearer", "Bearer ", "Basic @token@", "@token@", "Bearer @token@x", "Bearer @token@,@token@", "",
 )  # fmt: skip
+WRONG = {
+    "host": HOSTS,
+    "origin": ORIGINS,
+    "authorization": AUTHORIZATIONS,
+    "mcp-protocol-version": VERSIONS,
+    "mcp-method": METHODS,
+    "mcp-name": NAMES,
+    "mcp-session-id": SESSIONS,
+    "accept": ACCEPTS,
+    "content-type": CONTENT_TYPES,
+}
 OTHERS = {
     "cookie": ("a=b",),
     "user-agent": ("x", ""),
@@ -161,6 +172,22 @@ def spelt() -> Cases:
         yield one(f"{era}: accept in two lines", twice.with_header("accept", "application/json"))
 
 
+def one_after_another() -> Cases:
+    """Requests on one connection, of which the one in the midst says something else of itself than the others."""
+    for era, call in ERAS.items():
+        sound = _bearing(call("echo", {"value": era}))
+        others = [sound.without(name) for name, _ in sound.headers] + [
+            *(sound.with_header(name, values[-2]) for name, values in WRONG.items()),
+            *(other("echo", {"value": era}) for other in ERAS.values()),
+            sound.with_body(sound.body + b" "),
+            Request(sound.headers, sound.body, target="/mcp?x=1"),
+            Request(sound.headers[::-1], sound.body),
+        ]
+        for number, other in enumerate(others):
+            pieces = (sound.raw(), other.raw(), sound.raw(), sound.raw())
+            yield Case(f"{era}: another between, {number}", pieces, settings=("open", "guarded"), in_turn=True)
+
+
 def _bearing(request: Request) -> Request:
     return request.and_header("authorization", "Bearer @token@")
 
@@ -170,4 +197,6 @@ def _of(era: str, case: Case) -> Case:
 
 
 def all_headers() -> list[Case]:
-    return [case for family in (read_by_mcp, conversations, read_by_others, spelt) for case in family()]
+    return [
+        case for family in (read_by_mcp, conversations, read_by_others, spelt, one_after_another) for case in family()
+    ]

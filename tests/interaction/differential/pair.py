@@ -92,7 +92,7 @@ class Way:
 
     async def send(self, case: Case) -> Outcome:
         before, hot = self._calls(), self._hot()
-        heard = await hear(self.address, [filled(piece, self.places) for piece in case.pieces])
+        heard = await hear(self.address, [filled(piece, self.places) for piece in case.pieces], case.in_turn)
         await self._forgotten()
         calls = {name: count - before[name] for name, count in self._calls().items()}
         if not case.cut_off:

@@ -71,29 +71,36 @@ class Reading:
         self.methods.append(self._parser.get_method())
 
 
-async def hear(address: str, pieces: Sequence[bytes]) -> Heard:
-    """Sends the pieces, each as a write of its own, and hears all that comes. What is never whole is left."""
+async def hear(address: str, pieces: Sequence[bytes], in_turn: bool = False) -> Heard:
+    """Sends the pieces, each as a write of its own, and hears all that comes. What is never whole is left.
+
+    `in_turn`: each piece after the answers to the one before.
+    """
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 24)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            return await _exchange(reader, writer, pieces)
+            return await _exchange(reader, writer, pieces, in_turn)
     except TimeoutError:
         raise AssertionError(f"no answer to {[piece[:2000] for piece in pieces]}") from None
     finally:
         writer.transport.abort()
 
 
-async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pieces: Sequence[bytes]) -> Heard:
-    for piece in pieces:
-        writer.write(piece)
-        await asyncio.sleep(0)
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pieces: Sequence[bytes], in_turn: bool
+) -> Heard:
     answers: list[Answer] = []
-    reading = Reading(b"".join(pieces))
-    for method in reading.methods:
-        if (answer := await _answer(reader, method)) is None:
-            return Heard(tuple(answers), kept=False)
-        answers.append(answer)
+    reading = Reading(b"")
+    for sent in [[piece] for piece in pieces] if in_turn else [pieces]:
+        for piece in sent:
+            writer.write(piece)
+            await asyncio.sleep(0)
+        reading = Reading(b"".join(sent))
+        for method in reading.methods:
+            if (answer := await _answer(reader, method)) is None:
+                return Heard(tuple(answers), kept=False)
+            answers.append(answer)
     return Heard(tuple(answers), kept=reading.whole and await _is_kept(reader, writer))
 
 
