@@ -30,12 +30,14 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self._terminal, theirs = pty.openpty()
         self._set_size(columns, lines)
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         self._process = subprocess.Popen(
             ["setsid", "--ctty", PENSTOCK, *arguments],  # Ctrl-C and sizes are for whose terminal it is
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env={**os.environ, "TERM": "xterm-256color", **(environment or {})},
+            # Its size is the window's: a size that stands in the environment would hold whatever the window becomes.
+            env={**inherited, "TERM": "xterm-256color", **(environment or {})},
         )
         os.close(theirs)
 
